@@ -1,0 +1,1 @@
+"""espeer: a language model on every device, and what one learns, all know."""

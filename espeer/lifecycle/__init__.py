@@ -1,0 +1,1 @@
+"""The life of an experience: episodes, distillation, classification, and the prompts for them."""
