@@ -1,0 +1,121 @@
+"""Conversations laid out as a model was trained to read them.
+
+A chat template comes with the weights, as Jinja2. It is rendered with a placeholder for each text that users, experiences or
+strangers wrote, so that afterwards the layout (where ``<|im_end|>`` is a special token) and the contents (where it is eleven
+characters) can be told apart. Contents never pass through the template.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+from espeer.errors import ModelError, ModelUnreadable
+from espeer.llm.model import Message, Prompt
+
+_PLACEHOLDER: Final = re.compile("\ue000([0-9]+)\ue001")  # private-use characters: no template holds them
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a prompt.
+
+    :ivar layout: written by the template: special tokens in it are meant. Otherwise it is plain text.
+    """
+
+    text: str
+    layout: bool
+
+
+class Chat(Protocol):
+    """A way to lay out a conversation."""
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Texts that show that the model has gone on to the next turn."""
+
+    def lay_out(self, prompt: Prompt) -> list[Piece]:
+        """The prompt from its first character to where the model goes on."""
+
+
+class PlainChat:
+    """The layout for base models, which were trained on documents and know no turns."""
+
+    stop: tuple[str, ...] = ("\nQuestion:",)
+
+    def lay_out(self, prompt: Prompt) -> list[Piece]:
+        """The prompt as a document of questions and answers, which ends where the next answer is due."""
+        marks = {"system": ("", "\n\n"), "user": ("Question: ", "\nAnswer:"), "assistant": (" ", "\n\n")}
+        pieces = []
+        for message in prompt.messages:
+            before, after = marks[message.role]
+            pieces += [Piece(before, layout=True), Piece(message.content, layout=False), Piece(after, layout=True)]
+        if prompt.opening:
+            pieces.append(Piece(f" {prompt.opening}", layout=False))
+        return [piece for piece in pieces if piece.text]
+
+
+class TemplateChat:
+    """The layout of a chat template.
+
+    :param source: Jinja2, as ``tokenizer.chat_template`` in the file's metadata holds it. It runs in Jinja2's sandbox.
+    :param bos: text of the token that begins a document.
+    :param eos: text of the token that ends one.
+    :raises ModelUnreadable: not a Jinja2 template.
+    """
+
+    stop: tuple[str, ...] = ()
+
+    def __init__(self, source: str, *, bos: str, eos: str) -> None:
+        try:
+            self._formatter = Jinja2ChatFormatter(template=source, eos_token=eos, bos_token=bos)
+        except Exception as error:
+            raise ModelUnreadable(f"the model's chat template cannot be read: {_line(error)}; use another file") from error
+
+    def lay_out(self, prompt: Prompt) -> list[Piece]:
+        """The prompt as the template has it.
+
+        Some templates refuse or lose a system message: it then stands at the head of the first user message.
+
+        :raises ModelError: the template cannot render such a conversation.
+        """
+        messages = prompt.messages
+        try:
+            pieces = self._render(messages)
+        except ModelError:
+            folded = _fold_system(messages)
+            if folded == messages:
+                raise
+            pieces = self._render(folded)
+        if prompt.opening:
+            pieces.append(Piece(prompt.opening, layout=False))
+        return [piece for piece in pieces if piece.text]
+
+    def _render(self, messages: tuple[Message, ...]) -> list[Piece]:
+        turns: list[Any] = [{"role": message.role, "content": f"\ue000{index}\ue001"} for index, message in enumerate(messages)]
+        try:
+            rendering = self._formatter(messages=turns).prompt
+        except Exception as error:  # a template is a program: it can raise whatever it likes
+            raise ModelError(f"the model's chat template cannot render this conversation: {_line(error)}") from error
+        parts = _PLACEHOLDER.split(rendering)  # layout, index, layout, index, ..., layout
+        missing = set(range(len(messages))) - {int(index) for index in parts[1::2]}
+        if missing:
+            raise ModelError(f"the model's chat template leaves out the {messages[min(missing)].role} message")
+        return [
+            Piece(messages[int(part)].content, layout=False) if number % 2 else Piece(part, layout=True)
+            for number, part in enumerate(parts)
+        ]
+
+
+def _fold_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The conversation with its system messages at the head of its first user message."""
+    system = "\n\n".join(message.content for message in messages if message.role == "system")
+    turns = [message for message in messages if message.role != "system"]
+    if not system or not turns:
+        return messages
+    return (replace(turns[0], content=f"{system}\n\n{turns[0].content}"), *turns[1:])
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

