@@ -21,7 +21,8 @@ EspeerError
  │   └─ QueueFull              too many requests wait already
  ├─ NetworkError           libp2p
  │   ├─ BadAddress             not a usable multiaddr
- │   └─ AddressInUse           cannot listen there
+ │   ├─ AddressInUse           cannot listen there
+ │   └─ ProtocolError          a peer broke the protocol
  └─ ControlError           talking to a running node
      ├─ NodeNotRunning         no node on that data folder
      └─ RemoteError            the node answered with an error
@@ -116,6 +117,10 @@ class BadAddress(NetworkError):
 
 class AddressInUse(NetworkError):
     """The listening address is taken or not ours."""
+
+
+class ProtocolError(NetworkError):
+    """A peer broke the protocol; the stream it came on is reset."""
 
 
 class ControlError(EspeerError):

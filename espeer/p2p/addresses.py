@@ -1,0 +1,94 @@
+"""Addresses that espeer listens on and dials: multiaddrs of TCP over IP or a DNS name (pure)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
+
+from espeer.errors import BadAddress
+
+MAX_ADDRESS: Final = 256
+"""The most characters an address from a peer may have."""
+
+_IP: Final = ("ip4", "ip6")
+_DIALLED: Final = (*_IP, "dns", "dns4", "dns6", "dnsaddr")
+_ANYWHERE: Final = {"ip4": "0.0.0.0", "ip6": "::"}  # noqa: S104 - told apart, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """Where a peer may be reached.
+
+    :ivar peer_id: who must answer there.
+    :ivar transport: the multiaddr without the ``/p2p/`` part.
+    """
+
+    peer_id: str
+    transport: str
+
+    def __str__(self) -> str:
+        """The whole multiaddr."""
+        return f"{self.transport}/p2p/{self.peer_id}"
+
+
+def parse_listen(text: str) -> Multiaddr:
+    """An address to listen on: ``/ip4|ip6/HOST/tcp/PORT``.
+
+    :raises BadAddress: it is something else.
+    """
+    address = _parse(text)
+    if address is None or _protocols(address) not in {(ip, "tcp") for ip in _IP}:
+        raise BadAddress(f"cannot listen on {text!r}: give an address such as /ip4/0.0.0.0/tcp/4001")
+    return address
+
+
+def parse_peer(text: str) -> PeerAddress:
+    """An address to dial: ``/ip4|ip6|dns|dns4|dns6|dnsaddr/HOST/tcp/PORT/p2p/PEERID``.
+
+    :raises BadAddress: it is something else.
+    """
+    address = _parse(text)
+    if address is None or _protocols(address) not in {(host, "tcp", "p2p") for host in _DIALLED}:
+        raise BadAddress(f"cannot dial {text!r}: give an address such as /ip4/192.0.2.1/tcp/4001/p2p/PEERID")
+    (_, host), (_, port), (_, peer_id) = address.items()
+    if port == "0":
+        raise BadAddress(f"cannot dial {text!r}: port 0 stands for any port; give the one the peer listens on")
+    return PeerAddress(str(peer_id), f"/{address.protocols()[0].name}/{host}/tcp/{port}")
+
+
+def usable(texts: Iterable[str]) -> list[PeerAddress]:
+    """Those of a peer's addresses that we can dial; others may mean something to a newer espeer."""
+    found = []
+    for text in texts:
+        try:
+            found.append(parse_peer(text))
+        except BadAddress:
+            continue
+    return found
+
+
+def seen_from_outside(address: PeerAddress, remote_host: str | None) -> PeerAddress | None:
+    """``address`` as its owner tells it, with the host filled in if it listens on all interfaces.
+
+    :param remote_host: the IP address its owner's connection comes from.
+    :return: None if the host is not known.
+    """
+    protocol, host, _, port = address.transport.split("/")[1:]
+    if host != _ANYWHERE.get(protocol):
+        return address
+    if remote_host is None:
+        return None
+    seen = "ip6" if ":" in remote_host else "ip4"
+    return PeerAddress(address.peer_id, f"/{seen}/{remote_host}/tcp/{port}")
+
+
+def _parse(text: str) -> Multiaddr | None:
+    try:
+        return Multiaddr(text)
+    except (ValueError, TypeError):
+        return None
+
+
+def _protocols(address: Multiaddr) -> tuple[str, ...]:
+    return tuple(protocol.name for protocol in address.protocols())

@@ -1,0 +1,43 @@
+"""What the network needs of the node, and what it counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from espeer.records import SignedRecord
+
+
+class Door(Protocol):
+    """The replica's door as the network sees it. Calls may overlap.
+
+    An EspeerError from ``add`` (a full disk, say) costs the exchange at hand, never the connection or the node.
+    """
+
+    async def add(self, records: Sequence[SignedRecord], *, via: str) -> None:
+        """Take verified records; known ones are fine. ``via`` is ``gossip`` or ``sync``."""
+
+    async def ids(self, type: str) -> list[bytes]:  # noqa: A002 - the word of the project
+        """Ids of all records held of a type."""
+
+    async def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
+        """Those of the records that are held, in any order."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Records, counted since the node started.
+
+    :ivar published: given to gossip.
+    :ivar delivered: brought by gossip and taken by the door.
+    :ivar rejected: gossip messages (not records: they may be anything) that broke a rule and were not passed on.
+    :ivar dropped: not published or not delivered because a queue was full; sync carries them.
+    :ivar synced_in: brought by sync and taken by the door.
+    :ivar synced_out: sent to peers by sync.
+    """
+
+    published: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    synced_in: int = 0
+    synced_out: int = 0

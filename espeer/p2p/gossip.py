@@ -1,0 +1,129 @@
+"""Gossip: the fast path of new records, one topic per type. What it drops, sync brings."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+import trio
+from libp2p.abc import ISubscriptionAPI
+from libp2p.peer.id import ID
+from libp2p.pubsub.pb import rpc_pb2
+
+from espeer.errors import EspeerError
+from espeer.p2p.door import Counters, Door
+from espeer.p2p.host import Node
+from espeer.p2p.outbox import Outbox, Pace
+from espeer.p2p.wire import decode_batch, encode_batch
+from espeer.records import SignedRecord, is_type
+
+OUTBOX: Final = 4096
+"""How many records may wait to be published."""
+INBOX: Final = 256
+"""How many gossip messages may wait for the door: 16 MiB at the most."""
+RATE: Final = 20.0
+"""Messages published per second; libp2p's publish has no backpressure of its own."""
+BURST: Final = 5
+
+log = structlog.get_logger("espeer.p2p")
+
+
+class Gossip:
+    """Publishes and takes records of the network's types.
+
+    :param network: name of the network, part of every topic.
+    :param types: the types to take.
+    :param now_ms: our clock, milliseconds since the Unix epoch.
+    """
+
+    def __init__(
+        self, *, network: str, types: Sequence[str], door: Door, now_ms: Callable[[], int], counters: Counters
+    ) -> None:
+        self._prefix = f"/espeer/1/{network}/"
+        self._types = tuple(types)
+        self._door = door
+        self._now_ms = now_ms
+        self._counters = counters
+        self._outbox = Outbox(OUTBOX)
+
+    def topic(self, name: str) -> str:
+        """The topic of a type."""
+        return self._prefix + name
+
+    def type_of(self, topic: str) -> str | None:
+        """The type of one of our network's topics; None for any other topic."""
+        name = topic.removeprefix(self._prefix)
+        return name if name != topic and is_type(name) else None
+
+    def accepts(self, topic: str) -> bool:
+        """Whether it is one of our network's topics."""
+        return self.type_of(topic) is not None
+
+    def publish(self, records: Sequence[SignedRecord]) -> None:
+        """Queue records; what the queue has no room for is dropped and counted. Never waits."""
+        self._counters.dropped += self._outbox.put(records)
+
+    async def run(self, node: Node) -> None:
+        """Gossip over ``node`` until cancelled."""
+        inbox_in, inbox_out = trio.open_memory_channel[list[SignedRecord]](INBOX)
+        async with inbox_in, inbox_out, trio.open_nursery() as nursery:
+            for name in self._types:
+                node.pubsub.set_topic_validator(
+                    self.topic(name), self._validator(node, name, inbox_in), is_async_validator=False
+                )
+                nursery.start_soon(_drain, await node.pubsub.subscribe(self.topic(name)))
+            nursery.start_soon(self._deliver, inbox_out)
+            nursery.start_soon(self._publish, node)
+
+    def _validator(
+        self, node: Node, name: str, inbox: trio.MemorySendChannel[list[SignedRecord]]
+    ) -> Callable[[ID, rpc_pb2.Message], bool]:
+        """Judge messages of one topic: a good one goes to the door, a bad one is not passed on.
+
+        It decodes, so it hands the records over itself: the subscription would have them decoded again.
+        """
+        own = node.host.get_id()
+
+        def validate(forwarder: ID, message: rpc_pb2.Message) -> bool:
+            if forwarder == own:
+                return True
+            try:
+                batch = decode_batch(message.data, self._now_ms())
+            except EspeerError as error:
+                self._counters.rejected += 1
+                log.debug("gossip message refused", peer=str(forwarder), reason=str(error))
+                return False
+            if len(message.topicIDs) != 1 or any(signed.record.type != name for signed in batch):
+                self._counters.rejected += 1
+                log.debug("gossip message refused", peer=str(forwarder), reason="records of another type")
+                return False
+            try:
+                inbox.send_nowait(batch)
+            except trio.WouldBlock:
+                self._counters.dropped += len(batch)
+            return True
+
+        return validate
+
+    async def _deliver(self, inbox: trio.MemoryReceiveChannel[list[SignedRecord]]) -> None:
+        async for batch in inbox:
+            try:
+                await self._door.add(batch, via="gossip")
+            except EspeerError as error:
+                log.warning("gossip not stored", reason=str(error))
+            else:
+                self._counters.delivered += len(batch)
+
+    async def _publish(self, node: Node) -> None:
+        pace = Pace(RATE, BURST)
+        while True:
+            name, batch = await self._outbox.take()
+            for message in encode_batch(batch):
+                await pace.wait()
+                await node.pubsub.publish(self.topic(name), message)
+            self._counters.published += len(batch)
+
+
+async def _drain(subscription: ISubscriptionAPI) -> None:
+    """Take what libp2p puts into the subscription, so that it does not log that it is full."""
+    async for _ in subscription:
+        pass

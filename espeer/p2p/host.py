@@ -1,0 +1,189 @@
+"""The libp2p host: built, listening, guarded, and closed in bounded time."""
+
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+from libp2p import new_host
+from libp2p.abc import IHost
+from libp2p.crypto.x25519 import create_new_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.swarm import Swarm as Network
+from libp2p.peer.id import ID
+from libp2p.rcmgr import new_resource_manager
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as Noise
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.tools.anyio_service import background_trio_service
+from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
+
+from espeer.errors import AddressInUse, NetworkError
+from espeer.p2p import hardening
+from espeer.p2p.addresses import PeerAddress
+from espeer.p2p.hardening import SafeGossipSub, SafePubsub, guard
+from espeer.p2p.identity import Identity
+
+CLOSE_SECONDS: Final = 1.5
+"""How long closing may take; what is not closed by then is dropped."""
+DIAL_SECONDS: Final = 10.0
+"""How long reaching an address may take."""
+MAX_CONNECTIONS: Final = 64
+
+_MESHSUB: Final = (TProtocol("/meshsub/1.1.0"), TProtocol("/meshsub/1.0.0"))  # 1.2 sends an IDONTWANT per message and peer
+
+log = structlog.get_logger("espeer.p2p")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A running libp2p node."""
+
+    host: IHost
+    network: Network
+    pubsub: SafePubsub
+    gossipsub: SafeGossipSub
+
+    async def dial(self, address: PeerAddress) -> None:
+        """Connect to a peer.
+
+        :raises NetworkError: it does not answer there, or somebody else does.
+        """
+        try:
+            with trio.fail_after(DIAL_SECONDS):
+                # dial_addr and not connect: that one tries a single address per transport, and refuses to dial a peer for
+                # a minute after a failure
+                await self.network.dial_addr(Multiaddr(address.transport), ID.from_string(address.peer_id))
+        except trio.TooSlowError as error:
+            raise NetworkError(f"no answer from {address} within {DIAL_SECONDS:g} s") from error
+        except Exception as error:  # libp2p raises from many trees, ExceptionGroups among them
+            raise NetworkError(f"cannot reach {address}: {_cause(error)}") from error
+
+
+@asynccontextmanager
+async def open_node(identity: Identity, listen: Sequence[Multiaddr], *, accepts: Callable[[str], bool]) -> AsyncIterator[Node]:
+    """Run a libp2p node that listens on ``listen`` while the context is entered.
+
+    libp2p runs in a shielded task of its own: when it is cancelled from outside it leaves sockets open, so it is closed
+    first (within :data:`CLOSE_SECONDS`) and cancelled then. If it fails by itself, the context is left with its error.
+
+    :param accepts: see :class:`SafePubsub`.
+    :raises AddressInUse: cannot listen there. As all errors from here, it may come in an ExceptionGroup.
+    """
+    hardening.apply()
+    node = _build(identity, accepts)
+    ready, stop = trio.Event(), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_serve, node, listen, ready, stop)
+        try:
+            await ready.wait()
+            yield node
+        finally:
+            stop.set()
+
+
+async def _serve(node: Node, listen: Sequence[Multiaddr], ready: trio.Event, stop: trio.Event) -> None:
+    try:
+        with trio.CancelScope(shield=True) as scope:
+            async with node.host.run([]):
+                await _listen(node.network, listen)
+                async with background_trio_service(node.pubsub), background_trio_service(node.gossipsub):
+                    await node.pubsub.wait_until_ready()
+                    ready.set()
+                    await stop.wait()
+                    with trio.move_on_after(CLOSE_SECONDS):
+                        await _close(node)
+                    scope.cancel()
+    except Exception as error:
+        if not stop.is_set():
+            raise
+        # tasks that start others while their nursery closes fail with "Nursery is closed to new arrivals"
+        log.debug("libp2p while closing", error=repr(error))
+
+
+async def _close(node: Node) -> None:
+    """Close the connections at once (one after the other takes 0.1 s each), then the host."""
+    async with trio.open_nursery() as nursery:
+        for connection in node.network.get_connections():
+            nursery.start_soon(connection.close)
+    await node.host.close()
+
+
+def _build(identity: Identity, accepts: Callable[[str], bool]) -> Node:
+    key_pair = identity.key_pair
+    host = new_host(
+        key_pair=key_pair,
+        sec_opt={NOISE: Noise(key_pair, noise_privkey=create_new_key_pair().private_key)},
+        muxer_opt={TProtocol(YAMUX): Yamux},
+        # no watermark below which libp2p would dial peers on its own: the dialer does that
+        connection_config=ConnectionConfig(
+            max_connections=MAX_CONNECTIONS, min_connections=0, low_watermark=0, high_watermark=MAX_CONNECTIONS
+        ),
+        # a loaded model, or a few dead addresses, must not make it refuse peers
+        resource_manager=new_resource_manager(
+            enable_metrics=False, enable_memory_limits=False, enable_circuit_breaker=False, enable_graceful_degradation=False
+        ),
+        disable_identify_address_discovery=True,
+    )
+    network = host.get_network()
+    if not isinstance(network, Network):
+        raise TypeError(f"libp2p's network is a {type(network).__name__}")
+    network.retry_config = RetryConfig(max_retries=0)  # the dialer retries
+    network.set_stream_handler(guard(network.common_stream_handler))
+    gossipsub = SafeGossipSub(
+        protocols=_MESHSUB,
+        degree=4,
+        degree_low=2,
+        degree_high=8,
+        heartbeat_interval=1,
+        adaptive_gossip_enabled=False,  # it stretches the heartbeat to 30 s and more
+        spam_protection_enabled=False,  # it drops our own messages, too
+        eclipse_protection_enabled=False,
+    )
+    return Node(host, network, SafePubsub(host, gossipsub, accepts=accepts), gossipsub)
+
+
+async def _listen(network: Network, addresses: Sequence[Multiaddr]) -> None:
+    for address in addresses:
+        _probe(address)
+        await network.listen(address)
+        if str(address) not in network.listeners:  # it does not raise
+            raise AddressInUse(f"cannot listen on {address}; give another address or port")
+
+
+def _probe(address: Multiaddr) -> None:
+    """See whether the address is free: libp2p listens with SO_REUSEPORT, so two nodes would share a port unknowingly."""
+    (protocol, host), (_, port) = address.items()
+    with socket.socket(socket.AF_INET6 if protocol.name == "ip6" else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            raise AddressInUse(f"cannot listen on {address}: {_why(error)}") from error
+
+
+def _why(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is in use; stop what uses it, or give another port"
+        case errno.EADDRNOTAVAIL:
+            return "the address is not one of this machine; give one that is, or 0.0.0.0"
+        case errno.EACCES:
+            return "not allowed; give a port from 1024"
+        case _:
+            return f"{error.strerror}; give another address"
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost message of a chain of errors, as one line."""
+    while True:
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+        if inner is None:
+            return " ".join(str(error).split()) or type(error).__name__
+        error = inner

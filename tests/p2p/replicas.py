@@ -1,0 +1,129 @@
+"""A replica in memory, records to put into it, and swarms around it: what the tests of espeer.p2p share."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from espeer.p2p.identity import Identity
+from espeer.p2p.swarm import Swarm
+from espeer.records import Experience, SignedRecord, sign
+
+PATIENCE = 15.0
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def identity(seed: int) -> Identity:
+    return Identity(seed.to_bytes(32, "big"))
+
+
+def record(number: int, *, kind: str = "biology", author: Identity | None = None, created: int | None = None) -> SignedRecord:
+    author = author or identity(7)
+    created = now_ms() if created is None else created
+    text = f"lesson {number}: check the fuse before the pump"
+    return sign(Experience(kind, text, created, author.public, "test-model", "extractive"), author.sign)
+
+
+def records(count: int, *, kind: str = "biology", start: int = 0) -> list[SignedRecord]:
+    return [record(number, kind=kind) for number in range(start, start + count)]
+
+
+class MemoryDoor:
+    """A Door that keeps records in a dict and wakes who waits for them."""
+
+    def __init__(self, held: Sequence[SignedRecord] = ()) -> None:
+        self.held = {signed.id: signed for signed in held}
+        self.via: dict[bytes, str] = {}
+        self.failure: Exception | None = None
+        self.refused = trio.Event()
+        self._changed = trio.Event()
+
+    async def add(self, records: Sequence[SignedRecord], *, via: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            self.refused.set()
+            raise self.failure
+        for signed in records:
+            self.held.setdefault(signed.id, signed)
+            self.via.setdefault(signed.id, via)
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def ids(self, type: str) -> list[bytes]:
+        await trio.lowlevel.checkpoint()
+        return [id_ for id_, signed in self.held.items() if signed.record.type == type]
+
+    async def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
+        await trio.lowlevel.checkpoint()
+        return [self.held[id_] for id_ in ids if id_ in self.held]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        with trio.fail_after(PATIENCE):
+            while not condition():
+                await self._changed.wait()
+
+    async def until_holds(self, wanted: Sequence[SignedRecord]) -> None:
+        await self.until(lambda: all(signed.id in self.held for signed in wanted))
+
+
+class Peer:
+    """A swarm with its door."""
+
+    def __init__(
+        self,
+        seed: int,
+        *bootstrap: str,
+        held: Sequence[SignedRecord] = (),
+        types: Sequence[str] = ("biology", "networking"),
+        listen: str = "/ip4/127.0.0.1/tcp/0",
+        repair_interval: float = 20.0,
+    ) -> None:
+        self.door = MemoryDoor(held)
+        self.identity = identity(seed)
+        self.swarm = Swarm(
+            self.identity,
+            self.door,
+            network="test",
+            types=types,
+            listen=[listen],
+            bootstrap=bootstrap,
+            clock=now_ms,
+            rng=random.Random(seed),
+            repair_interval=repair_interval,
+        )
+
+    @property
+    def address(self) -> str:
+        (address,) = self.swarm.addresses()
+        return address
+
+    def connected(self) -> set[str]:
+        return {view.peer_id for view in self.swarm.peers()}
+
+    async def until_connected(self, *others: "Peer") -> None:
+        wanted = {other.identity.peer_id for other in others}
+        with trio.fail_after(PATIENCE):
+            await self.swarm._links.wait_for(lambda up: wanted <= up)
+
+    async def until_alone(self) -> None:
+        with trio.fail_after(PATIENCE):
+            await self.swarm._links.wait_for(lambda up: not up)
+
+    async def until_meshed(self, other: "Peer", kind: str = "biology") -> None:
+        """Wait until gossip of a type goes from here to there."""
+        await self.until_connected(other)
+        peer = next(p for p in self.swarm._node.network.connections if str(p) == other.identity.peer_id)
+        await self.swarm._node.gossipsub.wait_for_mesh(peer, self.swarm._gossip.topic(kind), timeout=PATIENCE)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Peer"]:
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(PATIENCE):
+                await nursery.start(self.swarm.run)
+            yield self
+            nursery.cancel_scope.cancel()
