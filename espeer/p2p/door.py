@@ -16,7 +16,7 @@ class Door(Protocol):
     async def add(self, records: Sequence[SignedRecord], *, via: str) -> None:
         """Take verified records; known ones are fine. ``via`` is ``gossip`` or ``sync``."""
 
-    async def ids(self, type: str) -> list[bytes]:  # noqa: A002 - the word of the project
+    async def ids(self, type: str) -> list[bytes]:
         """Ids of all records held of a type."""
 
     async def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:

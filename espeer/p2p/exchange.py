@@ -9,7 +9,7 @@ Records are verified and stored batch by batch, so an exchange that breaks off i
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -49,16 +49,18 @@ class Exchange:
 
     :ivar hello: how we greet.
     :ivar now_ms: our clock, milliseconds since the Unix epoch.
+    :ivar greeted: called with the peer's greeting.
     """
 
     frames: Frames
     door: Door
     hello: Hello
     now_ms: Callable[[], int]
-    counters: Counters = field(default_factory=Counters)
+    greeted: Callable[[Hello], None]
+    counters: Counters
 
-    async def initiate(self) -> Hello:
-        """Exchange with a peer that responds; returns its greeting.
+    async def initiate(self) -> None:
+        """Exchange with a peer that responds.
 
         :raises ProtocolError: the peer breaks the protocol.
         :raises RecordError: it sends a record that is refused.
@@ -73,10 +75,9 @@ class Exchange:
             await self._hear_records(name, claimed - mine)
             await self._say_records(mine - claimed)
         await self._hear("done", 0)
-        return theirs
 
-    async def respond(self) -> Hello:
-        """Exchange with a peer that initiates; returns its greeting. Raises as :meth:`initiate`."""
+    async def respond(self) -> None:
+        """Exchange with a peer that initiates. Raises as :meth:`initiate`."""
         theirs = await self._hear_hello()
         await self._say("hello", *_fields(self.hello))
         for name in _common(self.hello, theirs):
@@ -86,7 +87,6 @@ class Exchange:
             await self._say_records(mine - claimed)
             await self._hear_records(name, claimed - mine)
         await self._say("done")
-        return theirs
 
     async def _say(self, kind: str, *fields: Any) -> None:
         await self.frames.send(pack([kind, *fields]))
@@ -102,6 +102,7 @@ class Exchange:
         hello = Hello(_strings(types, MAX_TYPES), _strings(listen, MAX_ADDRESSES), _strings(peers, MAX_ADDRESSES))
         if not all(map(is_type, hello.types)):
             raise ProtocolError("the peer's types are not types")
+        self.greeted(hello)
         return hello
 
     async def _say_ids(self, ids: Iterable[bytes]) -> None:

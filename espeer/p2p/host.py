@@ -91,15 +91,18 @@ async def open_node(identity: Identity, listen: Sequence[Multiaddr], *, accepts:
 async def _serve(node: Node, listen: Sequence[Multiaddr], ready: trio.Event, stop: trio.Event) -> None:
     try:
         with trio.CancelScope(shield=True) as scope:
-            async with node.host.run([]):
-                await _listen(node.network, listen)
-                async with background_trio_service(node.pubsub), background_trio_service(node.gossipsub):
-                    await node.pubsub.wait_until_ready()
-                    ready.set()
-                    await stop.wait()
-                    with trio.move_on_after(CLOSE_SECONDS):
+            try:
+                async with node.host.run([]):
+                    await _listen(node.network, listen)
+                    async with background_trio_service(node.pubsub), background_trio_service(node.gossipsub):
+                        await node.pubsub.wait_until_ready()
+                        ready.set()
+                        await stop.wait()
                         await _close(node)
-                    scope.cancel()
+                        scope.cancel()
+            except Exception:
+                await _close(node)  # failing services leave sockets open, too
+                raise
     except Exception as error:
         if not stop.is_set():
             raise
@@ -109,10 +112,12 @@ async def _serve(node: Node, listen: Sequence[Multiaddr], ready: trio.Event, sto
 
 async def _close(node: Node) -> None:
     """Close the connections at once (one after the other takes 0.1 s each), then the host."""
-    async with trio.open_nursery() as nursery:
-        for connection in node.network.get_connections():
-            nursery.start_soon(connection.close)
-    await node.host.close()
+    with trio.move_on_after(CLOSE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for connection in node.network.get_connections():
+                # one that counts as closed may have been cancelled while it closed
+                nursery.start_soon(connection.muxed_conn.close if connection.is_closed else connection.close)
+        await node.host.close()
 
 
 def _build(identity: Identity, accepts: Callable[[str], bool]) -> Node:

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 import trio
+from libp2p.peer.id import ID
 
 from espeer.errors import EspeerError
 from espeer.p2p.addresses import parse_listen, parse_peer
@@ -88,11 +89,7 @@ class Swarm:
             counters=self.counters,
         )
 
-    async def run(
-        self,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,  # type: ignore[name-defined] # old stubs of trio-typing
-    ) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; started once it listens. If libp2p fails by itself it is started again, with backoff.
 
         :raises AddressInUse: cannot listen there (at the first start).
@@ -145,10 +142,13 @@ class Swarm:
             self._links.clear()
 
     def _view(self, node: Node, peer_id: str) -> PeerView:
-        known = tuple(str(address) for address in self._dialer.addresses(peer_id))
+        addresses = [str(address) for address in self._dialer.addresses(peer_id)]
+        if not addresses:
+            connections = node.network.get_connections(ID.from_string(peer_id))
+            addresses = [str(address) for connection in connections for address in connection.get_transport_addresses()]
         topics = {topic for topic, peers in node.pubsub.peer_topics.items() if peer_id in map(str, peers)}
         mesh = {topic for topic, peers in node.gossipsub.mesh.items() if peer_id in map(str, peers)}
-        return PeerView(peer_id, known, self._types_of(topics), self._types_of(mesh))
+        return PeerView(peer_id, tuple(addresses), self._types_of(topics), self._types_of(mesh))
 
     def _types_of(self, topics: set[str]) -> tuple[str, ...]:
         return tuple(sorted(filter(None, map(self._gossip.type_of, topics))))

@@ -115,16 +115,21 @@ class Sync:
             self._inbound[peer_id] -= 1
             self._inbound += Counter()  # forgets the zeros
 
-    async def _exchange(self, node: Node, stream: INetStream, side: Callable[[Exchange], Awaitable[Hello]]) -> None:
+    async def _exchange(self, node: Node, stream: INetStream, side: Callable[[Exchange], Awaitable[None]]) -> None:
         peer_id = str(stream.muxed_conn.peer_id)
-        exchange = Exchange(Frames(stream), self._door, self._hello(node), self._now_ms, self._counters)
+        exchange = Exchange(
+            Frames(stream),
+            self._door,
+            self._hello(node),
+            self._now_ms,
+            lambda theirs: self._learn(theirs, peer_id, stream.get_remote_address()),
+            self._counters,
+        )
         done = False
         try:
             with trio.move_on_after(EXCHANGE_SECONDS):
-                theirs = await side(exchange)
+                await side(exchange)
                 done = True
-            if done:
-                self._learn(theirs, peer_id, stream.get_remote_address())
         except EspeerError as error:
             log.info("sync broken off", peer=peer_id, reason=str(error))
         finally:

@@ -2,10 +2,10 @@
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
 import trio
+from libp2p.peer.id import ID
 
 from espeer.p2p.identity import Identity
 from espeer.p2p.swarm import Swarm
@@ -81,14 +81,16 @@ class Peer:
         held: Sequence[SignedRecord] = (),
         types: Sequence[str] = ("biology", "networking"),
         listen: str = "/ip4/127.0.0.1/tcp/0",
+        network: str = "test",
         repair_interval: float = 20.0,
     ) -> None:
         self.door = MemoryDoor(held)
         self.identity = identity(seed)
+        self._ended = trio.Event()
         self.swarm = Swarm(
             self.identity,
             self.door,
-            network="test",
+            network=network,
             types=types,
             listen=[listen],
             bootstrap=bootstrap,
@@ -110,20 +112,27 @@ class Peer:
         with trio.fail_after(PATIENCE):
             await self.swarm._links.wait_for(lambda up: wanted <= up)
 
-    async def until_alone(self) -> None:
+    async def until_parted(self, other: "Peer") -> None:
         with trio.fail_after(PATIENCE):
-            await self.swarm._links.wait_for(lambda up: not up)
+            await self.swarm._links.wait_for(lambda up: other.identity.peer_id not in up)
 
     async def until_meshed(self, other: "Peer", kind: str = "biology") -> None:
         """Wait until gossip of a type goes from here to there."""
         await self.until_connected(other)
-        peer = next(p for p in self.swarm._node.network.connections if str(p) == other.identity.peer_id)
+        peer = ID.from_string(other.identity.peer_id)
         await self.swarm._node.gossipsub.wait_for_mesh(peer, self.swarm._gossip.topic(kind), timeout=PATIENCE)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Peer"]:
-        async with trio.open_nursery() as nursery:
-            with trio.fail_after(PATIENCE):
-                await nursery.start(self.swarm.run)
-            yield self
-            nursery.cancel_scope.cancel()
+    async def start(self, nursery: trio.Nursery) -> "Peer":
+        with trio.fail_after(PATIENCE):
+            await nursery.start(self._run)
+        return self
+
+    async def stop(self) -> None:
+        self._scope.cancel()
+        with trio.fail_after(PATIENCE):
+            await self._ended.wait()
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope() as self._scope:
+            await self.swarm.run(task_status=task_status)
+        self._ended.set()
