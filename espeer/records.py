@@ -138,10 +138,25 @@ def decode(data: bytes, *, now_ms: int) -> SignedRecord:
     :raises BadSignature: the author did not sign this.
     :raises FromTheFuture: ``created`` is more than :data:`MAX_CLOCK_SKEW_MS` ahead of ``now_ms``.
     """
+    signed = load(data)
+    record = signed.record
+    try:
+        VerifyKey(record.author).verify(signed.id, signed.signature)
+    except (BadSignatureError, ValueError) as error:
+        raise BadSignature(f"record is not signed by its author {peer_id(record.author)}") from error
+    if record.created > now_ms + MAX_CLOCK_SKEW_MS:
+        raise FromTheFuture(f"record is {(record.created - now_ms) // 1000} s ahead of our clock; check both clocks")
+    return signed
+
+
+def load(data: bytes) -> SignedRecord:
+    """Read a record that :func:`decode` took before, such as one from the own store: signature and clock are not looked at.
+
+    :raises RecordTooLarge, MalformedRecord: as :func:`decode`.
+    """
     if len(data) > MAX_RECORD:
         raise RecordTooLarge(f"record has {len(data)} bytes, at most {MAX_RECORD} are allowed")
-    envelope = _unpack(data)
-    match envelope:
+    match _unpack(data):
         case [bytes(body), bytes(signature)]:
             pass
         case _:
@@ -151,12 +166,6 @@ def decode(data: bytes, *, now_ms: int) -> SignedRecord:
     signed = SignedRecord(record, body, signature)
     if _body(record) != body or encode(signed) != data:
         raise MalformedRecord("record is not in canonical form")
-    try:
-        VerifyKey(record.author).verify(signed.id, signature)
-    except (BadSignatureError, ValueError) as error:
-        raise BadSignature(f"record is not signed by its author {peer_id(record.author)}") from error
-    if record.created > now_ms + MAX_CLOCK_SKEW_MS:
-        raise FromTheFuture(f"record is {(record.created - now_ms) // 1000} s ahead of our clock; check both clocks")
     return signed
 
 

@@ -1,0 +1,72 @@
+"""What can be set about a node."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from espeer.errors import ConfigError
+from espeer.records import is_type
+
+MAX_TYPES = 64
+
+
+def default_data() -> Path:
+    """Return the data folder where none is named: ``$ESPEER_HOME``, or the platform's own place for a user's data."""
+    home = os.environ.get("ESPEER_HOME")
+    return Path(home) if home else platformdirs.user_data_path("espeer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one node; every one has a default that works.
+
+    :ivar data: the data folder: identity, store, control socket. One node at a time.
+    :ivar model: a GGUF file, ``hf:OWNER/REPO/FILE``, ``fake`` (no weights, for tests), or None for the default model.
+    :ivar types: the topic types that the node holds and shares.
+    :ivar network: only nodes of the same network name exchange anything.
+    :ivar listen: multiaddrs to listen on. Port 0 takes a free one.
+    :ivar bootstrap: multiaddrs (with ``/p2p/PEER``) of nodes to join through.
+    :ivar offline: no network at all.
+    :ivar threads: threads for the model; None takes what the machine has.
+    :ivar context: tokens of the model's context; None takes the model's own, up to 4,096.
+    :ivar recall: how many experiences go into a prompt, at most.
+    :ivar answer_tokens: the most tokens of an answer.
+    :ivar episode_size: an episode is closed when it has this many interactions.
+    :ivar episode_age: an episode is closed this many seconds after its last interaction.
+    :ivar repair_interval: seconds between repair rounds with a random peer.
+    :raises ConfigError: a setting cannot be used.
+    """
+
+    data: Path = field(default_factory=default_data)
+    model: str | None = None
+    types: tuple[str, ...] = ("general",)
+    network: str = "main"
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    bootstrap: tuple[str, ...] = ()
+    offline: bool = False
+    threads: int | None = None
+    context: int | None = None
+    recall: int = 3
+    answer_tokens: int = 128
+    episode_size: int = 4
+    episode_age: float = 30.0
+    repair_interval: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with the setting's name."""
+        if not 1 <= len(self.types) <= MAX_TYPES or len(set(self.types)) != len(self.types):
+            raise ConfigError(f"types: give 1 to {MAX_TYPES} different ones")
+        for name in self.types:
+            if not is_type(name):
+                raise ConfigError(f"type {name!r} is not 1 to 32 of a-z, 0-9 and '-'")
+        if not is_type(self.network):
+            raise ConfigError(f"network {self.network!r} is not 1 to 32 of a-z, 0-9 and '-'")
+        for name, least in (("threads", 1), ("context", 256), ("recall", 0), ("answer_tokens", 1), ("episode_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name.replace('_', '-')} is {value}; the least is {least}")
+        for name in ("episode_age", "repair_interval"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name.replace('_', '-')} must be more than 0 seconds")

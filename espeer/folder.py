@@ -1,0 +1,72 @@
+"""The data folder: who may use it, and what lies where."""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from espeer.errors import ConfigError, StoreInUse
+
+_MAX_SOCKET_PATH: Final = 100  # Linux takes 107 bytes, macOS 103
+
+
+def store_path(data: Path) -> Path:
+    """Return where the database lies."""
+    return data / "espeer.db"
+
+
+def identity_path(data: Path) -> Path:
+    """Return where the node's private key lies."""
+    return data / "identity.key"
+
+
+def socket_path(data: Path) -> Path:
+    """Return the control socket's path: in the data folder, or in a private temporary one where that path is too long."""
+    path = data.absolute() / "control.sock"
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"espeer-{os.getuid()}" / f"{digest}.sock"
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that only its user can enter, or see that it is one.
+
+    :raises ConfigError: it cannot be made, or belongs to somebody else.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_uid != os.getuid():
+            raise ConfigError(f"{path} belongs to another user; choose another folder with --data")
+        path.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"cannot use the folder {path}: {error.strerror}; choose another with --data") from error
+
+
+@contextmanager
+def claimed(data: Path) -> Iterator[None]:
+    """Hold the data folder: one process at a time. The kernel lets go when the process ends, however it ends.
+
+    :raises StoreInUse: another process holds it.
+    :raises ConfigError: it cannot be made or used.
+    """
+    private_folder(data)
+    try:
+        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot use the folder {data}: {error.strerror}; choose another with --data") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            raise StoreInUse(f"{data} is in use by process {holder}; stop that node or choose another --data") from error
+        os.truncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)

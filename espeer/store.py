@@ -1,0 +1,334 @@
+"""The truth on disk: interactions, episodes, records and their view, in one SQLite database.
+
+Write-ahead log with full synchronisation: what a finished call wrote survives ``kill -9`` and a power cut. Every write is a
+transaction. A store may be used from several threads; :attr:`Store.lock` lets in one at a time.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from espeer.errors import StoreDamaged, StoreError, StoreFull, StoreVersionError
+from espeer.records import Retraction, SignedRecord, encode
+
+APPLICATION_ID: Final = 0x65737072  # "espr", so that somebody else's database is not taken for a store
+
+_MIGRATIONS: Final[list[Callable[[sqlite3.Connection], None]]] = []
+
+
+def _migration(step: Callable[[sqlite3.Connection], None]) -> Callable[[sqlite3.Connection], None]:
+    """Register the next step of the schema; its number is its place in the file, so steps are only ever appended."""
+    _MIGRATIONS.append(step)
+    return step
+
+
+@_migration
+def _m001_initial(db: sqlite3.Connection) -> None:
+    for statement in (
+        # an episode is closed when it has a row here; `record` tells what came of it
+        "CREATE TABLE episodes (id INTEGER PRIMARY KEY, closed INTEGER NOT NULL, record BLOB) STRICT",
+        # `ready`: holds something to learn, see espeer.lifecycle.learner; `good`: how the answer was rated, 0 or 1
+        """CREATE TABLE interactions (
+            id INTEGER PRIMARY KEY, created INTEGER NOT NULL, query TEXT NOT NULL, response TEXT NOT NULL,
+            feedback TEXT NOT NULL, source TEXT NOT NULL, type TEXT NOT NULL, ready INTEGER NOT NULL, good INTEGER,
+            episode INTEGER REFERENCES episodes (id)) STRICT""",
+        "CREATE INDEX interactions_open ON interactions (id) WHERE ready AND episode IS NULL",
+        "CREATE INDEX interactions_by_episode ON interactions (episode)",
+        # which experiences an answer was given with
+        """CREATE TABLE uses (interaction INTEGER NOT NULL REFERENCES interactions (id), record BLOB NOT NULL,
+            PRIMARY KEY (interaction, record)) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE records (
+            seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, type TEXT NOT NULL,
+            author BLOB NOT NULL, method TEXT NOT NULL, target BLOB, received INTEGER NOT NULL, via TEXT NOT NULL,
+            data BLOB NOT NULL) STRICT""",
+        "CREATE INDEX records_by_type ON records (type, seq)",
+        "CREATE INDEX records_by_target ON records (target) WHERE target IS NOT NULL",
+        # the view: what recall may see; can be rebuilt from the records and local decisions
+        "CREATE TABLE view (record BLOB PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID",
+        "CREATE INDEX view_by_state ON view (state)",
+    ):
+        db.execute(statement)
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One raw exchange. It never leaves the node.
+
+    :ivar id: its number in the store; 0 before it is stored.
+    :ivar created: milliseconds since the Unix epoch.
+    :ivar query: what was asked or observed.
+    :ivar response: what was answered or tried; may be empty.
+    :ivar feedback: what the outcome was; may be empty.
+    :ivar source: "user" or "answer", who brought it.
+    :ivar type: the topic type that its user named, or "".
+    """
+
+    id: int
+    created: int
+    query: str
+    response: str = ""
+    feedback: str = ""
+    source: str = "user"
+    type: str = ""
+
+
+_SELECT_INTERACTION = "SELECT id, created, query, response, feedback, source, type FROM interactions "
+
+
+class Store:
+    """The database of one node. Use :meth:`open`.
+
+    :ivar lock: held by every call; hold it around several that belong together.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.lock = threading.RLock()
+        self._db = db
+
+    @classmethod
+    def open(cls, path: Path, *, max_pages: int | None = None) -> "Store":
+        """Open the store at ``path``, making or migrating it as needed.
+
+        :param max_pages: the most pages of 4 KiB that the file may grow to.
+        :raises StoreVersionError: a newer espeer wrote it; nothing is changed.
+        :raises StoreDamaged: it is not a store, or a broken one.
+        :raises StoreFull: no room to open it.
+        """
+        with _translated(path):
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+            try:
+                store = cls(db)
+                store._prepare(path, max_pages)
+            except BaseException:
+                db.close()
+                raise
+        return store
+
+    def _prepare(self, path: Path, max_pages: int | None) -> None:
+        db = self._db
+        db.execute("PRAGMA foreign_keys = ON")
+        tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if tables and db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreDamaged(f"{path} is not an espeer store; choose another folder with --data")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        if max_pages is not None:
+            db.execute(f"PRAGMA max_page_count = {int(max_pages)}")
+        with self.transaction():
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute("CREATE TABLE IF NOT EXISTS _migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT")
+            done = db.execute("SELECT coalesce(max(number), 0) FROM _migrations").fetchone()[0]
+            if done > len(_MIGRATIONS):
+                raise StoreVersionError(
+                    f"{path} is of schema {done}, this espeer knows {len(_MIGRATIONS)}; upgrade espeer or choose another --data"
+                )
+            for number, step in enumerate(_MIGRATIONS[done:], done + 1):
+                step(db)
+                db.execute("INSERT INTO _migrations VALUES (?, ?)", (number, step.__name__))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside are kept together, or none of them; nested use joins the outer one.
+
+        :raises StoreFull: no room; nothing of the transaction was kept.
+        """
+        with self.lock:
+            if self._db.in_transaction:
+                yield
+                return
+            with _translated(None):
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    if self._db.in_transaction:  # SQLite rolls back by itself when the disk is full
+                        self._db.execute("ROLLBACK")
+                    raise
+
+    def _write(self, sql: str, values: Sequence[object]) -> sqlite3.Cursor:
+        with self.lock, _translated(None):
+            return self._db.execute(sql, values)
+
+    def _write_all(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        with self.lock, _translated(None):
+            self._db.executemany(sql, rows)
+
+    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        with self.lock, _translated(None):
+            return self._db.execute(sql, values).fetchall()
+
+    def _row(self, sql: str, values: Sequence[object]) -> Any:
+        """Return the first row, or None."""
+        with self.lock, _translated(None):
+            return self._db.execute(sql, values).fetchone()
+
+    # -- interactions and episodes
+
+    def add_interaction(self, new: Interaction, *, ready: bool, used: Sequence[bytes] = ()) -> Interaction:
+        """Store an interaction and the ids of the experiences it was answered with; return it with its number."""
+        with self.transaction():
+            cursor = self._write(
+                """INSERT INTO interactions (created, query, response, feedback, source, type, ready)
+                VALUES (?, ?, ?, ?, ?, ?, ?)""",
+                (new.created, new.query, new.response, new.feedback, new.source, new.type, ready),
+            )
+            number = cursor.lastrowid
+            self._write_all("INSERT OR IGNORE INTO uses VALUES (?, ?)", [(number, record) for record in used])
+        stored = self.interaction(number or 0)
+        if stored is None:
+            raise StoreError("the interaction that was just stored is gone; the database is damaged")
+        return stored
+
+    def interaction(self, number: int) -> Interaction | None:
+        """Return the interaction of that number, or None."""
+        row = self._row(_SELECT_INTERACTION + "WHERE id = ?", (number,))
+        return None if row is None else Interaction(*row)
+
+    def set_feedback(self, number: int, *, feedback: str, good: bool | None, ready: bool) -> bool:
+        """Note what became of an answer; an empty feedback or no rating leaves what was there.
+
+        :param ready: there is something to learn from the interaction now.
+        :returns: whether that is news: it was not ready before.
+        """
+        sql = """UPDATE interactions SET feedback = CASE WHEN ?1 = '' THEN feedback ELSE ?1 END,
+            good = coalesce(?2, good), ready = ready OR ?3 WHERE id = ?4"""
+        with self.transaction():
+            was_ready = self._row("SELECT ready FROM interactions WHERE id = ?", (number,))
+            self._write(sql, (feedback, good, ready, number))
+        return ready and was_ready is not None and not was_ready[0]
+
+    def was_augmented(self, number: int) -> bool:
+        """Return whether the interaction was answered with experiences in the prompt."""
+        return self._row("SELECT 1 FROM uses WHERE interaction = ? LIMIT 1", (number,)) is not None
+
+    def open_interactions(self) -> list[Interaction]:
+        """Return what is ready to be learnt from and in no closed episode, oldest first."""
+        rows = self._rows(_SELECT_INTERACTION + "WHERE ready AND episode IS NULL ORDER BY id")
+        return [Interaction(*row) for row in rows]
+
+    def close_episode(self, interactions: Iterable[int], *, now_ms: int) -> int:
+        """Close an episode of these interactions; return its number."""
+        with self.transaction():
+            number = self._write("INSERT INTO episodes (closed) VALUES (?)", (now_ms,)).lastrowid or 0
+            self._write_all("UPDATE interactions SET episode = ? WHERE id = ?", [(number, member) for member in interactions])
+        return number
+
+    def pending_episodes(self) -> list[int]:
+        """Return the numbers of the closed episodes that nothing came of yet, oldest first."""
+        return [row[0] for row in self._rows("SELECT id FROM episodes WHERE record IS NULL ORDER BY id")]
+
+    def episode(self, number: int) -> list[Interaction]:
+        """Return the interactions of an episode."""
+        rows = self._rows(_SELECT_INTERACTION + "WHERE episode = ? ORDER BY id", (number,))
+        return [Interaction(*row) for row in rows]
+
+    def finish_episode(self, number: int, record: bytes) -> None:
+        """Note the id of the experience that came of an episode."""
+        with self.transaction():
+            self._write("UPDATE episodes SET record = ? WHERE id = ?", (record, number))
+
+    def experience_of(self, interaction: int) -> bytes | None:
+        """Return the id of the experience that an interaction went into, once there is one."""
+        row = self._row(
+            "SELECT e.record FROM interactions i JOIN episodes e ON e.id = i.episode WHERE i.id = ?", (interaction,)
+        )
+        return None if row is None else row[0]
+
+    # -- records and the view
+
+    def insert_record(self, signed: SignedRecord, *, via: str, now_ms: int) -> bool:
+        """Store a record; return whether it is new."""
+        record = signed.record
+        retraction = isinstance(record, Retraction)
+        cursor = self._write(
+            """INSERT INTO records (id, kind, type, author, method, target, received, via, data)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING""",
+            (
+                signed.id,
+                "retraction" if retraction else "experience",
+                record.type,
+                record.author,
+                "" if isinstance(record, Retraction) else record.method,
+                record.target if isinstance(record, Retraction) else None,
+                now_ms,
+                via,
+                encode(signed),
+            ),
+        )
+        return cursor.rowcount > 0
+
+    def retracted_by(self, target: bytes) -> list[bytes]:
+        """Return the authors of the retractions of ``target``."""
+        return [row[0] for row in self._rows("SELECT author FROM records WHERE target = ?", (target,))]
+
+    def set_state(self, record: bytes, state: str) -> None:
+        """Set a record's state in the view."""
+        self._write("INSERT INTO view VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state", (record, state))
+
+    def state(self, record: bytes) -> str | None:
+        """Return a record's state in the view, or None if it has none."""
+        row = self._row("SELECT state FROM view WHERE record = ?", (record,))
+        return None if row is None else str(row[0])
+
+    def data(self, record: bytes) -> tuple[bytes, str] | None:
+        """Return an encoded record and by what way it came, or None."""
+        row = self._row("SELECT data, via FROM records WHERE id = ?", (record,))
+        return None if row is None else (row[0], row[1])
+
+    def ids(self, type_: str) -> list[bytes]:
+        """Return the ids of all records of a type."""
+        return [row[0] for row in self._rows("SELECT id FROM records WHERE type = ? ORDER BY seq", (type_,))]
+
+    def data_in_state(self, state: str) -> list[bytes]:
+        """Return the encoded records in a state of the view, in the order they came."""
+        query = "SELECT r.data FROM records r JOIN view v ON v.record = r.id WHERE v.state = ? ORDER BY r.seq"
+        return [row[0] for row in self._rows(query, (state,))]
+
+    def find_ids(self, prefix: str) -> list[bytes]:
+        """Return up to two ids whose hexadecimal form begins with ``prefix``."""
+        query = "SELECT id FROM records WHERE substr(lower(hex(id)), 1, ?) = ? LIMIT 2"
+        return [row[0] for row in self._rows(query, (len(prefix), prefix.lower()))]
+
+    def types(self) -> list[str]:
+        """Return the types that there are records of."""
+        return [row[0] for row in self._rows("SELECT DISTINCT type FROM records ORDER BY type")]
+
+    def counts(self) -> list[tuple[str, str, int]]:
+        """Return (type, state, number) of the records in the view."""
+        query = "SELECT r.type, v.state, count(*) FROM records r JOIN view v ON v.record = r.id GROUP BY 1, 2 ORDER BY 1, 2"
+        return [(row[0], row[1], row[2]) for row in self._rows(query)]
+
+    def method_counts(self, author: bytes) -> dict[str, int]:
+        """Return how many experiences of ``author`` came about by each method."""
+        query = "SELECT method, count(*) FROM records WHERE author = ? AND kind = 'experience' GROUP BY 1 ORDER BY 1"
+        return {row[0]: row[1] for row in self._rows(query, (author,))}
+
+
+@contextmanager
+def _translated(path: Path | None) -> Iterator[None]:
+    """Raise SQLite's errors as ours, with what to do about them."""
+    where = "the store" if path is None else str(path)
+    try:
+        yield
+    except sqlite3.Error as error:
+        match getattr(error, "sqlite_errorname", "").split("_")[:2]:
+            case ["SQLITE", "FULL"]:
+                message = (
+                    f"no room left for {where}; free some disk space and try again (nothing that was acknowledged is lost)"
+                )
+                raise StoreFull(message) from error
+            case ["SQLITE", "NOTADB" | "CORRUPT"]:
+                raise StoreDamaged(
+                    f"{where} is damaged ({error}); restore a backup or choose another folder with --data"
+                ) from error
+            case _:
+                raise StoreError(f"cannot use {where}: {error}; check the folder's permissions and free space") from error

@@ -1,0 +1,36 @@
+"""What tests share: keys, records and clocks made of values."""
+
+from collections.abc import Callable
+
+import pytest
+from nacl.signing import SigningKey
+
+from espeer import records
+from espeer.records import Experience, SignedRecord
+
+NOW = 1_800_000_000_000
+"""The tests' clock, in milliseconds since the Unix epoch."""
+
+
+@pytest.fixture
+def now() -> int:
+    return NOW
+
+
+@pytest.fixture
+def key() -> SigningKey:
+    return SigningKey(bytes(range(32)))
+
+
+Learn = Callable[..., SignedRecord]
+
+
+@pytest.fixture
+def experience(key: SigningKey) -> Learn:
+    """Make a signed experience of ours from a text."""
+
+    def make(text: str, *, type: str = "pumps", created: int = NOW, signer: SigningKey = key) -> SignedRecord:
+        value = Experience(type, text, created, bytes(signer.verify_key), "fake", "distilled")
+        return records.sign(value, lambda digest: signer.sign(digest).signature)
+
+    return make

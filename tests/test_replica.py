@@ -1,0 +1,123 @@
+"""One door: verified records in, once; recall out."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nacl.signing import SigningKey
+
+from espeer import records
+from espeer.errors import InputError, TypeNotHeld
+from espeer.records import Retraction, SignedRecord
+from espeer.replica import Replica
+from espeer.store import Store
+
+Make = Callable[..., SignedRecord]
+OTHER = SigningKey(bytes(32))
+
+
+def open_replica(path: Path, *types: str) -> Replica:
+    return Replica(Store.open(path / "r.db"), types=types or ("pumps", "valves"), clock=lambda: 1)
+
+
+def retract(signed: SignedRecord, key: SigningKey) -> SignedRecord:
+    value = Retraction(signed.record.type, signed.id, signed.record.created, bytes(key.verify_key))
+    return records.sign(value, lambda digest: key.sign(digest).signature)
+
+
+def test_adding_twice_is_adding_once(tmp_path: Path, experience: Make) -> None:
+    replica = open_replica(tmp_path)
+    signed = experience("E42 means air in the line.")
+    assert replica.add([signed, signed], via="own") == [signed]
+    assert replica.add([signed], via="gossip") == []
+    assert len(replica) == 1
+    assert replica.show(signed.id.hex()).via == "own"
+
+
+def test_a_type_that_is_not_held_keeps_the_whole_batch_out(tmp_path: Path, experience: Make) -> None:
+    replica = open_replica(tmp_path)
+    with pytest.raises(TypeNotHeld, match="does not hold the type 'doors'; it holds pumps, valves"):
+        replica.add([experience("fine"), experience("not held", type="doors")], via="gossip")
+    assert replica.ids("pumps") == []
+
+
+def test_the_index_is_rebuilt_from_the_store(tmp_path: Path, experience: Make) -> None:
+    signed = experience("E42 means air in the line.")
+    open_replica(tmp_path).add([signed], via="own")
+    assert [hit.id for hit in open_replica(tmp_path).recall("What is E42?", 3)] == [signed.id.hex()]
+    assert open_replica(tmp_path, "valves").recall("What is E42?", 3) == []
+
+
+def test_the_only_experience_is_recalled_and_chance_words_are_not(tmp_path: Path, experience: Make) -> None:
+    replica = open_replica(tmp_path)
+    signed = experience("When the Orla-2 dryer shows E42, press the lid switch for 5 seconds.")
+    replica.add([signed], via="own")
+    (hit,) = replica.recall("The Orla-2 shows E42 again. What do I do?", 3)
+    assert hit.id == signed.id.hex()
+    assert hit.coverage > 0.5
+    assert replica.recall("What is the capital of France when it rains?", 3) == []
+
+
+def test_recall_in_a_small_replica_ranks_by_what_is_covered(tmp_path: Path, experience: Make) -> None:
+    replica = open_replica(tmp_path)
+    right = experience("Orla-2 with E42: purge the line.")
+    replica.add([right, experience("Orla-2 with K7: replace the felt."), experience("Orla-2 is a dryer.")], via="own")
+    assert replica.recall("Orla-2 shows E42", 3)[0].id == right.id.hex()
+
+
+def test_recall_by_type(tmp_path: Path, experience: Make) -> None:
+    replica = open_replica(tmp_path)
+    pump, valve = experience("E42 on the pump."), experience("E42 on the valve.", type="valves")
+    replica.add([pump, valve], via="own")
+    assert [hit.id for hit in replica.recall("E42", 5, type="valves")] == [valve.id.hex()]
+    assert {hit.id for hit in replica.recall("E42", 5)} == {pump.id.hex(), valve.id.hex()}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_retraction_counts_in_any_order(
+    tmp_path: Path, experience: Make, key: SigningKey, order: Sequence[int], *, together: bool
+) -> None:
+    replica = open_replica(tmp_path)
+    signed = experience("E42 means nothing.")
+    both = [signed, retract(signed, key)]
+    for batch in [[both[i] for i in order]] if together else [[both[i]] for i in order]:
+        replica.add(batch, via="sync")
+    assert replica.recall("E42", 3) == []
+    assert replica.show(signed.id.hex()).state == "retracted"
+    assert set(replica.ids("pumps")) == {record.id for record in both}
+    assert open_replica(tmp_path).recall("E42", 3) == []
+
+
+def test_only_the_author_can_retract(tmp_path: Path, experience: Make) -> None:
+    replica = open_replica(tmp_path)
+    signed = experience("E42 means air in the line.")
+    replica.add([retract(signed, OTHER), signed], via="gossip")
+    assert replica.show(signed.id.hex()).state == "active"
+    replica.add([retract(signed, OTHER)], via="gossip")
+    assert len(replica.recall("E42", 3)) == 1
+
+
+@given(order=st.permutations(range(6)))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_the_same_records_give_the_same_view_in_any_order(order: list[int], experience: Make, key: SigningKey) -> None:
+    made = [experience(f"Fault F{number}: purge.") for number in range(3)]
+    everything = [*made, retract(made[0], key), retract(made[1], OTHER), retract(made[2], key)]
+    replica = Replica(Store.open(Path(":memory:")), types=["pumps"], clock=lambda: 1)
+    for place in order:
+        replica.add([everything[place]], via="sync")
+    assert set(replica.ids("pumps")) == {record.id for record in everything}
+    assert [held.id for held in replica.experiences()] == [made[1].id.hex()]
+
+
+def test_records_are_shown_by_the_beginning_of_their_id(tmp_path: Path, experience: Make) -> None:
+    replica = open_replica(tmp_path)
+    signed = experience("E42 means air in the line.")
+    replica.add([signed], via="gossip")
+    assert replica.show(signed.id.hex()[:6].upper()).experience == signed.record
+    assert replica.get([signed.id, bytes(32)]) == [signed]
+    for wrong in ("", "zz", "%", "ff" * 40):
+        with pytest.raises(InputError, match="no experience has an id that begins with"):
+            replica.show(wrong)
