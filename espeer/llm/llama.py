@@ -174,7 +174,7 @@ class LlamaModel:
             self._forget()
 
     def _forget(self) -> None:
-        llama_cpp.llama_memory_clear(self._memory, data=False)
+        llama_cpp.llama_memory_clear(self._memory, False)  # the cells only, not their contents
         self._cached.clear()
 
     def _score_wave(
