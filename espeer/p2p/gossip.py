@@ -62,8 +62,8 @@ class Gossip:
         """Queue records; what the queue has no room for is dropped and counted. Never waits."""
         self._counters.dropped += self._outbox.put(records)
 
-    async def run(self, node: Node) -> None:
-        """Gossip over ``node`` until cancelled."""
+    async def run(self, node: Node, *, task_status: trio.TaskStatus[None]) -> None:
+        """Gossip over ``node`` until cancelled; started once subscribed."""
         inbox_in, inbox_out = trio.open_memory_channel[list[SignedRecord]](INBOX)
         async with inbox_in, inbox_out, trio.open_nursery() as nursery:
             for name in self._types:
@@ -73,6 +73,8 @@ class Gossip:
                 nursery.start_soon(_drain, await node.pubsub.subscribe(self.topic(name)))
             nursery.start_soon(self._deliver, inbox_out)
             nursery.start_soon(self._publish, node)
+            task_status.started()
+            await trio.sleep_forever()
 
     def _validator(
         self, node: Node, name: str, inbox: trio.MemorySendChannel[list[SignedRecord]]

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from libp2p.abc import IHost, INetStream
 from libp2p.io.exceptions import MessageTooLarge
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.connection import swarm_connection
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
@@ -131,6 +132,13 @@ class SafeGossipSub(GossipSub):
 
     async def _do_px(self, px_peers: list[rpc_pb2.PeerInfo]) -> None:
         """Ignore peers offered with a PRUNE. Fault closed: we would dial whatever a peer says; the dialer has bounds."""
+
+
+class IdleConnector(AutoConnector):
+    """Dials nobody. Fault closed: even with a low watermark of 0 libp2p dials every peer it ever heard an address of."""
+
+    async def maybe_connect(self) -> None:
+        """Leave it to our dialer."""
 
 
 class _Queue(RpcQueue):

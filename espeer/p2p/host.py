@@ -27,7 +27,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 from espeer.errors import AddressInUse, NetworkError
 from espeer.p2p import hardening
 from espeer.p2p.addresses import PeerAddress
-from espeer.p2p.hardening import SafeGossipSub, SafePubsub, guard
+from espeer.p2p.hardening import IdleConnector, SafeGossipSub, SafePubsub, guard
 from espeer.p2p.identity import Identity
 
 CLOSE_SECONDS: Final = 1.5
@@ -126,7 +126,6 @@ def _build(identity: Identity, accepts: Callable[[str], bool]) -> Node:
         key_pair=key_pair,
         sec_opt={NOISE: Noise(key_pair, noise_privkey=create_new_key_pair().private_key)},
         muxer_opt={TProtocol(YAMUX): Yamux},
-        # no watermark below which libp2p would dial peers on its own: the dialer does that
         connection_config=ConnectionConfig(
             max_connections=MAX_CONNECTIONS, min_connections=0, low_watermark=0, high_watermark=MAX_CONNECTIONS
         ),
@@ -139,6 +138,7 @@ def _build(identity: Identity, accepts: Callable[[str], bool]) -> Node:
     network = host.get_network()
     if not isinstance(network, Network):
         raise TypeError(f"libp2p's network is a {type(network).__name__}")
+    network.auto_connector = IdleConnector(network)
     network.retry_config = RetryConfig(max_retries=0)  # the dialer retries
     network.set_stream_handler(guard(network.common_stream_handler))
     gossipsub = SafeGossipSub(

@@ -133,8 +133,8 @@ class Swarm:
                 node.network.register_notifee(LinksNotifee(self._links, self._sync.request))
                 self._node = node
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._gossip.run, node)
-                    nursery.start_soon(self._sync.run, node)
+                    await nursery.start(self._gossip.run, node)
+                    await nursery.start(self._sync.run, node)
                     nursery.start_soon(self._dialer.run, node.dial)
                     listening()
         finally:

@@ -72,11 +72,12 @@ class Sync:
         self._due.add(peer_id)
         self._wake.set()
 
-    async def run(self, node: Node) -> None:
-        """Exchange until cancelled."""
+    async def run(self, node: Node, *, task_status: trio.TaskStatus[None]) -> None:
+        """Exchange until cancelled; started once peers can begin exchanges."""
         self._inbound.clear()
         self._outbound.clear()
         node.host.set_stream_handler(self.protocol, lambda stream: self._respond(node, stream))
+        task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._repair)
             while True:
