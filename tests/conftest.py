@@ -1,11 +1,13 @@
 """What tests share: keys, records and clocks made of values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from nacl.signing import SigningKey
 
 from espeer import records
+from espeer.llm.loading import open_model
+from espeer.llm.model import Model
 from espeer.records import Experience, SignedRecord
 
 NOW = 1_800_000_000_000
@@ -34,3 +36,11 @@ def experience(key: SigningKey) -> Learn:
         return records.sign(value, lambda digest: signer.sign(digest).signature)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Iterator[Model]:
+    """Load the default model once for all tests that need it."""
+    model = open_model(None)
+    yield model
+    model.close()

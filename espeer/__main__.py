@@ -1,0 +1,5 @@
+"""`python -m espeer` is `espeer`."""
+
+from espeer.cli.main import main
+
+main()

@@ -1,0 +1,42 @@
+"""The other end of the control socket; the protocol is described in :mod:`espeer.api.control`."""
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from espeer.errors import NodeNotRunning, RemoteError
+from espeer.folder import socket_path
+
+_MAX_LINE: Final = 64 * 1024 * 1024
+
+
+def request(
+    data: Path, verb: str, params: Mapping[str, Any] | None = None, *, on_piece: Callable[[str], None] | None = None
+) -> Any:
+    """Have the node on the data folder do something, and return its result.
+
+    :param on_piece: called with each piece of an answer as it comes.
+    :raises NodeNotRunning: no node runs on that folder.
+    :raises RemoteError: the node answered with an error, whose message this carries.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(str(socket_path(data)))
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NodeNotRunning(f"no node runs on {data}; start one with `espeer node --data {data}`") from error
+        except OSError as error:
+            raise NodeNotRunning(f"cannot reach the node on {data}: {error.strerror}") from error
+        connection.sendall(json.dumps({"verb": verb, "params": dict(params or {})}).encode() + b"\n")
+        with connection.makefile("rb") as lines:
+            while line := lines.readline(_MAX_LINE):
+                match json.loads(line):
+                    case {"piece": str(piece)}:
+                        if on_piece:
+                            on_piece(piece)
+                    case {"error": str(message)}:
+                        raise RemoteError(message)
+                    case {"result": result}:
+                        return result
+    raise NodeNotRunning(f"the node on {data} stopped before it answered; see its log")

@@ -1,0 +1,204 @@
+"""The control socket: how the command line talks to a running node.
+
+A Unix socket that only its user can open. One connection carries one request, a line of JSON
+``{"verb": ..., "params": {...}}``, and its reply, lines of JSON: any number of ``{"piece": text}``, then one
+``{"result": ...}`` or ``{"error": message, "kind": class name}``. A client that closes the connection cancels its request.
+"""
+
+import inspect
+import json
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from espeer.api import views
+from espeer.errors import ControlError, EspeerError, InputError
+from espeer.folder import private_folder
+from espeer.log import get_logger
+from espeer.node import Node
+
+MAX_REQUEST: Final = 256 * 1024
+_MAX_CONNECTIONS: Final = 64
+
+Say = Callable[[dict[str, Any]], Awaitable[None]]
+
+log = get_logger(__name__)
+
+
+async def _ask(node: Node, say: Say, *, question: str, recall: int | None = None, type: str | None = None) -> Any:
+    async with node.stream(question, recall=recall, type=type) as stream:
+        async for piece in stream:
+            await say({"piece": piece})
+        return views.answer(await stream.answer())
+
+
+async def _choose(
+    node: Node, _: Say, *, question: str, choices: list[str], recall: int | None = None, type: str | None = None
+) -> Any:
+    return views.choice(await node.choose(question, choices, recall=recall, type=type))
+
+
+async def _learn(
+    node: Node, _: Say, *, text: str, response: str = "", feedback: str = "", type: str = "", wait: bool = False
+) -> Any:
+    return views.learnt(await node.learn(text, response=response, feedback=feedback, type=type, wait=wait))
+
+
+async def _feedback(node: Node, _: Say, *, answer: int, text: str = "", good: bool | None = None) -> Any:
+    return views.learnt(await node.feedback(answer, text, good=good))
+
+
+async def _recall(node: Node, _: Say, *, query: str, k: int = 5, type: str | None = None) -> Any:
+    return [views.hit(found) for found in await node.recall(query, k=k, type=type)]
+
+
+async def _flush(node: Node, _: Say) -> Any:
+    await node.flush()
+
+
+async def _peers(node: Node, _: Say) -> Any:
+    return [views.peer(peer) for peer in node.peers()]
+
+
+async def _experiences(node: Node, _: Say, *, type: str | None = None, limit: int = 100) -> Any:
+    return [views.held(held) for held in await node.experiences(type=type, limit=limit)]
+
+
+async def _experience(node: Node, _: Say, *, id: str) -> Any:
+    return views.held(await node.experience(id))
+
+
+async def _status(node: Node, _: Say) -> Any:
+    return views.status(await node.status())
+
+
+_VERBS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
+    "ask": _ask,
+    "choose": _choose,
+    "learn": _learn,
+    "feedback": _feedback,
+    "recall": _recall,
+    "flush": _flush,
+    "peers": _peers,
+    "experiences": _experiences,
+    "experience": _experience,
+    "status": _status,
+}
+
+
+async def serve(node: Node, path: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Answer requests on the socket at ``path`` until cancelled. Whoever calls this holds the data folder."""
+    room = trio.Semaphore(_MAX_CONNECTIONS)
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        await _bind(listening, path)
+        try:
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                while True:
+                    await room.acquire()
+                    connection, _ = await listening.accept()
+                    nursery.start_soon(_converse, node, trio.SocketStream(connection), room)
+        finally:
+            _remove(path)
+
+
+async def _bind(listening: trio.socket.SocketType, path: Path) -> None:
+    private_folder(path.parent)
+    _remove(path)  # left by a node that was killed; a living one would hold the data folder
+    before = os.umask(0o177)  # the socket is its user's alone from its first moment on
+    try:
+        await listening.bind(str(path))
+    finally:
+        os.umask(before)
+    listening.listen()
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+async def _converse(node: Node, stream: trio.SocketStream, room: trio.Semaphore) -> None:
+    try:
+        async with stream:
+            if _is_same_user(stream):
+                await _answer(node, stream)
+    except trio.BrokenResourceError:
+        pass  # the client went away
+    finally:
+        room.release()
+
+
+async def _answer(node: Node, stream: trio.SocketStream) -> None:
+    async def say(message: dict[str, Any]) -> None:
+        await stream.send_all(json.dumps(message).encode() + b"\n")
+
+    try:
+        handle = _bound(await _request(stream), node, say)
+        async with _cancelled_with(stream):
+            reply = {"result": await handle()}
+    except EspeerError as error:
+        reply = {"error": str(error), "kind": type(error).__name__}
+    except trio.BrokenResourceError:
+        raise
+    except Exception:  # a fault of ours must not take the node down
+        log.exception("a request failed")
+        reply = {"error": "the node failed at this; its log says why", "kind": "InternalError"}
+    await say(reply)
+
+
+async def _request(stream: trio.SocketStream) -> Any:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        part = await stream.receive_some(MAX_REQUEST)
+        if not part or len(line) + len(part) > MAX_REQUEST:
+            raise ControlError(f"a request is one line of JSON of at most {MAX_REQUEST} bytes")
+        line += part
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ControlError("a request is one line of JSON") from error
+
+
+def _bound(request: Any, node: Node, say: Say) -> Callable[[], Awaitable[Any]]:
+    match request:
+        case {"verb": str(verb), "params": dict(params)} if verb in _VERBS:
+            try:
+                inspect.signature(_VERBS[verb]).bind(node, say, **params)
+            except TypeError as error:
+                raise InputError(f"{verb}: {error}") from error
+            return partial(_VERBS[verb], node, say, **params)
+        case _:
+            raise ControlError(f"a request names a verb of {', '.join(_VERBS)} and its params")
+
+
+@asynccontextmanager
+async def _cancelled_with(stream: trio.SocketStream) -> AsyncIterator[None]:
+    """Cancel the block when the client closes its connection."""
+
+    async def watch() -> None:
+        if not await stream.receive_some(1):
+            raise trio.BrokenResourceError
+
+    try:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            nursery.start_soon(watch)
+            yield
+            nursery.cancel_scope.cancel()
+    except* trio.BrokenResourceError:
+        raise trio.BrokenResourceError from None
+
+
+def _is_same_user(stream: trio.SocketStream) -> bool:
+    """Ask the kernel who called, where it tells: a second lock behind the socket's file mode."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return bool(uid == os.getuid())

@@ -1,0 +1,79 @@
+"""The JSON forms of what a node tells: the same in the control protocol and behind every ``--json`` (pure)."""
+
+from dataclasses import asdict
+from typing import Any
+
+from espeer.inference import Answer, Choice
+from espeer.node import Learnt, Status
+from espeer.p2p.swarm import PeerView
+from espeer.records import Experience, peer_id
+from espeer.replica import Held, Hit
+
+Json = dict[str, Any]
+
+
+def experience(id: str, value: Experience) -> Json:
+    """Show an experience; its author is a peer id."""
+    return {
+        "id": id,
+        "type": value.type,
+        "text": value.text,
+        "author": peer_id(value.author),
+        "created": value.created,
+        "model": value.model,
+        "method": value.method,
+        "sources": [source.hex() for source in value.sources],
+    }
+
+
+def hit(value: Hit) -> Json:
+    """Show a recalled experience with its score."""
+    return experience(value.id, value.experience) | {"score": round(value.score, 4), "coverage": round(value.coverage, 4)}
+
+
+def held(value: Held) -> Json:
+    """Show an experience with its place in the replica."""
+    return experience(value.id, value.experience) | {"state": value.state, "via": value.via}
+
+
+def answer(value: Answer) -> Json:
+    """Show an answer."""
+    return {
+        "id": value.id,
+        "answer": value.text,
+        "type": value.type,
+        "confidence": round(value.confidence, 4),
+        "ttft_ms": round(value.ttft_ms, 1),
+        "experiences": [hit(used) for used in value.experiences],
+    }
+
+
+def choice(value: Choice) -> Json:
+    """Show a choice."""
+    return {
+        "index": value.index,
+        "choice": value.text,
+        "confidence": round(value.confidence, 4),
+        "probabilities": [round(share, 4) for share in value.probabilities],
+        "method": value.method,
+        "elapsed_ms": round(value.elapsed_ms, 1),
+        "experiences": [hit(used) for used in value.experiences],
+    }
+
+
+def learnt(value: Learnt) -> Json:
+    """Show what became of something learnt."""
+    return asdict(value)
+
+
+def peer(value: PeerView) -> Json:
+    """Show a connected peer."""
+    return asdict(value)
+
+
+def status(value: Status) -> Json:
+    """Show how a node is doing; the shares of the methods among its own experiences are its distillation rates."""
+    total = sum(value.methods.values())
+    rates = {method: round(number / total, 4) for method, number in value.methods.items()}
+    records = [{"type": type_, "state": state, "records": number} for type_, state, number in value.records]
+    return asdict(value) | {"records": records, "method_rates": rates}

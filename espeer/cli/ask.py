@@ -1,0 +1,114 @@
+"""`espeer ask` and `espeer feedback`."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from espeer.api.client import request
+from espeer.cli.options import Target
+from espeer.cli.show import console, print_json, print_sources
+from espeer.errors import InputError
+from espeer.folder import claimed, store_path
+
+_DEFAULT_TARGET = Target()
+
+
+def ask(
+    question: str,
+    /,
+    *,
+    recall: int | None = None,
+    type: str | None = None,
+    offline: bool = False,
+    model: str | None = None,
+    target: Target = _DEFAULT_TARGET,
+) -> None:
+    """Ask a question; "-" reads it from standard input.
+
+    Example: espeer ask "The Kestrel-3 shows J18, what now?"
+
+    :param recall: the most experiences to use; 0 for none.
+    :param type: use only experiences of this topic type.
+    :param offline: answer without a running node, from the data folder alone.
+    :param model: the model for --offline, as for `espeer node`.
+    """
+    text = read_text(question)
+    if model and not offline:
+        raise InputError("--model goes with --offline; a running node has its model")
+    say: Callable[[str], None] = (lambda _: None) if target.json else _print_piece
+    if offline:
+        answer = trio.run(partial(_ask_offline, target.data, text, say, recall=recall, type=type, model=model))
+    else:
+        answer = request(target.data, "ask", {"question": text, "recall": recall, "type": type}, on_piece=say)
+    if target.json:
+        print_json(answer)
+    else:
+        console.print()
+        print_sources(answer)
+
+
+def feedback(
+    answer: int, text: str = "", /, *, good: bool = False, bad: bool = False, target: Target = _DEFAULT_TARGET
+) -> None:
+    """Say what became of an answer; a text is learnt from.
+
+    Example: espeer feedback 7 "It was the idler gap: set it to 4 mm."
+
+    :param answer: the number that `espeer ask` printed.
+    :param text: what is right, or what happened.
+    :param good: the answer was of use.
+    :param bad: it was not.
+    """
+    if good and bad:
+        raise InputError("--good and --bad contradict each other")
+    rating = True if good else False if bad else None
+    learnt = request(target.data, "feedback", {"answer": answer, "text": read_text(text), "good": rating})
+    if target.json:
+        print_json(learnt)
+    else:
+        console.print("noted")
+
+
+def read_text(argument: str) -> str:
+    """Return the text itself, or standard input where it is "-".
+
+    :raises InputError: it is not UTF-8.
+    """
+    try:
+        if argument == "-":
+            return sys.stdin.buffer.read(MAX_STDIN).decode()
+        argument.encode()  # bytes that are not UTF-8 come from the shell as lone surrogates
+    except UnicodeError as error:
+        raise InputError("the text is not UTF-8; convert it first, for example with iconv") from error
+    return argument
+
+
+MAX_STDIN = 1024 * 1024
+
+
+def _print_piece(piece: str) -> None:
+    sys.stdout.write(piece)
+    sys.stdout.flush()
+
+
+async def _ask_offline(
+    data: Path, question: str, say: Callable[[str], None], *, recall: int | None, type: str | None, model: str | None
+) -> Any:
+    from espeer.api import views  # noqa: PLC0415 - with a running node none of this is needed, and it takes a second
+    from espeer.config import Config  # noqa: PLC0415
+    from espeer.node import Node  # noqa: PLC0415
+    from espeer.store import Store  # noqa: PLC0415
+
+    with claimed(data):
+        store = Store.open(store_path(data))
+        types = tuple(store.types())
+        store.close()
+    config = Config(data=data, model=model, offline=True, types=types or Config().types)
+    async with Node(config) as node, node.stream(question, recall=recall, type=type) as stream:
+        async for piece in stream:
+            say(piece)
+        return views.answer(await stream.answer())

@@ -1,0 +1,47 @@
+"""`espeer experiences list|show`."""
+
+from cyclopts import App
+from rich.markup import escape
+
+from espeer.api.client import request
+from espeer.cli.options import Target
+from espeer.cli.show import console, print_experiences, print_json, table, when
+
+app = App(name="experiences", help="Look at the experiences that the node holds.")
+_DEFAULT_TARGET = Target()
+
+
+@app.command(name="list")
+def list_(*, type: str | None = None, limit: int = 20, target: Target = _DEFAULT_TARGET) -> None:
+    """List the newest experiences, newest first.
+
+    Example: espeer experiences list --type pumps --limit 5
+
+    :param type: only this topic type.
+    :param limit: how many, at most.
+    """
+    found = request(target.data, "experiences", {"type": type, "limit": limit})
+    if target.json:
+        print_json(found)
+    else:
+        print_experiences(found)
+
+
+@app.command
+def show(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
+    """Show one experience with all that is known about it.
+
+    Example: espeer experiences show 4f2a
+
+    :param id: the id, or as much of its beginning as tells it from the others.
+    """
+    found = request(target.data, "experience", {"id": id})
+    if target.json:
+        print_json(found)
+        return
+    made = table("", "")
+    made.show_header = False
+    for key, value in found.items():
+        shown = when(value) if key == "created" else ", ".join(value) if isinstance(value, list) else str(value)
+        made.add_row(key, escape(shown))
+    console.print(made)

@@ -1,0 +1,74 @@
+"""`espeer learn`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from espeer.api.client import request
+from espeer.cli.ask import read_text
+from espeer.cli.options import Target
+from espeer.cli.show import console, print_json
+from espeer.errors import InputError
+
+_FIELDS = frozenset({"text", "response", "feedback", "type"})
+_DEFAULT_TARGET = Target()
+
+
+def learn(
+    text: str = "",
+    /,
+    *,
+    response: str = "",
+    feedback: str = "",
+    type: str = "",
+    file: Path | None = None,
+    wait: bool = False,
+    target: Target = _DEFAULT_TARGET,
+) -> None:
+    """Have the node learn from something that happened; "-" reads the text from standard input.
+
+    Example: espeer learn "Kestrel-3 stops with J18 after a cold start." --feedback "Setting the idler gap to 4 mm cured it."
+
+    :param text: what was seen, asked or told.
+    :param response: what was answered or tried.
+    :param feedback: what came of it: this is what others profit from most.
+    :param type: its topic type; by default the model decides.
+    :param file: learn from each line of this file instead: JSON with text and, if you like, response, feedback, type.
+    :param wait: return when the experience is there, instead of as soon as it is safe on disk.
+    """
+    if bool(text) == bool(file):
+        raise InputError("give a text or --file, one of the two")
+    if file:
+        items = list(_items(file))
+        learnt = [request(target.data, "learn", item) for item in items]
+        if wait:
+            request(target.data, "flush")
+    else:
+        item = {"text": read_text(text), "response": response, "feedback": feedback, "type": type}
+        learnt = [request(target.data, "learn", item | {"wait": wait})]
+    if target.json:
+        print_json(learnt if file else learnt[0])
+    elif wait and not file:
+        console.print(f"learnt as {learnt[0]['experience'][:12]}")
+    else:
+        console.print(f"noted {len(learnt)}" + ("" if wait else "; distilled soon, `espeer status` shows how many wait"))
+
+
+def _items(file: Path) -> Iterator[dict[str, str]]:
+    """Check the whole file before anything of it is learnt."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"cannot read {file}: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{file}, line {number}: not JSON ({error})") from error
+        if not isinstance(item, dict) or "text" not in item or not item.keys() <= _FIELDS:
+            raise InputError(f"{file}, line {number}: expected an object with text and, if you like, response, feedback, type")
+        if not all(isinstance(value, str) for value in item.values()):
+            raise InputError(f"{file}, line {number}: every value must be a string")
+        yield item

@@ -1,0 +1,75 @@
+"""Commands that look at a running node: `recall`, `peers`, `status`, `id`."""
+
+from espeer.api.client import request
+from espeer.cli.options import Target
+from espeer.cli.show import console, print_experiences, print_json, table
+
+_DEFAULT_TARGET = Target()
+
+
+def recall(query: str, /, *, k: int = 5, type: str | None = None, target: Target = _DEFAULT_TARGET) -> None:
+    """Show the experiences that fit a query best.
+
+    Example: espeer recall "Kestrel-3 J18" -k 3
+
+    :param k: how many, at most.
+    :param type: only this topic type.
+    """
+    found = request(target.data, "recall", {"query": query, "k": k, "type": type})
+    if target.json:
+        print_json(found)
+    else:
+        print_experiences(found, scored=True)
+
+
+def peers(*, target: Target = _DEFAULT_TARGET) -> None:
+    """List the connected peers.
+
+    Example: espeer peers --json
+    """
+    found = request(target.data, "peers")
+    if target.json:
+        print_json(found)
+    elif not found:
+        console.print("no peers; start another node with --bootstrap and an address of this one (`espeer id`)")
+    else:
+        made = table("peer", "types", "in the mesh of", "addresses")
+        for peer in found:
+            made.add_row(peer["peer_id"], ", ".join(peer["types"]), ", ".join(peer["mesh"]), "\n".join(peer["addresses"]))
+        console.print(made)
+
+
+def status(*, target: Target = _DEFAULT_TARGET) -> None:
+    """Show how the node is doing: records, how its experiences came about, what waits, the network.
+
+    Example: espeer status --json
+    """
+    found = request(target.data, "status")
+    if target.json:
+        print_json(found)
+        return
+    rates = found["method_rates"]
+    made = table("", "")
+    made.show_header = False
+    made.add_row("node", found["peer_id"])
+    made.add_row("network", f"{found['network_name']}, {found['peers']} peers")
+    made.add_row("model", found["model"])
+    made.add_row("types", ", ".join(found["types"]))
+    for row in found["records"]:
+        made.add_row("records", f"{row['records']} {row['state']} of {row['type']}")
+    made.add_row("own experiences", ", ".join(f"{n} {how} ({rates[how]:.0%})" for how, n in found["methods"].items()) or "none")
+    made.add_row("waiting", f"{found['learning']} to be learnt from, {found['waiting']} for the model")
+    made.add_row("gossip and sync", ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in found["network"].items()) or "off")
+    console.print(made)
+
+
+def id_(*, target: Target = _DEFAULT_TARGET) -> None:
+    """Print the node's peer id and the addresses that others can join it by.
+
+    Example: espeer node --bootstrap "$(espeer id --json | jq -r .addresses[0])"
+    """
+    found = request(target.data, "status")
+    if target.json:
+        print_json({"peer_id": found["peer_id"], "addresses": found["addresses"]})
+    else:
+        console.print("\n".join([found["peer_id"], *found["addresses"]]))

@@ -1,0 +1,83 @@
+"""The `espeer` command: the verbs, and what becomes of errors."""
+
+import importlib.metadata
+import sys
+import traceback
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from espeer.errors import EspeerError
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+app = App(
+    name="espeer",
+    help="A language model on every device, and what one learns, all know.",
+    help_epilogue="Exit codes: 0 done, 1 it failed (one line says why), 2 wrong usage, 130 interrupted.",
+    version=lambda: importlib.metadata.version("espeer"),
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    exit_on_error=False,
+    print_error=False,
+    help_on_error=False,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+app.command("espeer.cli.node:node")
+app.command("espeer.cli.ask:ask")
+app.command("espeer.cli.ask:feedback")
+app.command("espeer.cli.learn:learn")
+app.command("espeer.cli.look:recall")
+app.command("espeer.cli.look:peers")
+app.command("espeer.cli.look:status")
+app.command("espeer.cli.look:id_", name="id")
+app.command("espeer.cli.experiences:app", name="experiences")
+app.command("espeer.cli.demo:demo")
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    debug: Annotated[bool, Parameter(help="Show a traceback where something fails.")] = False,
+) -> int:
+    try:
+        app(tokens)
+    except CycloptsError as error:
+        return _fail(_first_line(str(error)) + "; see `espeer --help`", USAGE_ERROR)
+    except EspeerError as error:
+        if debug:
+            traceback.print_exc()
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `espeer ... | head`
+        sys.stderr.close()
+        return 1
+    except Exception as error:  # noqa: BLE001 - a fault of ours: one line for the user, the rest with --debug
+        if debug:
+            traceback.print_exc()
+        return _fail(
+            f"unexpected {type(error).__name__}: {_first_line(str(error))}; run it again with --debug and report it", 1
+        )
+    return 0
+
+
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0].rstrip(".") if lines else ""
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"espeer: {message}", file=sys.stderr)  # noqa: T201 - this is the command line's voice
+    return code
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(app.meta())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""`espeer node`: run a node."""
+
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+import trio
+from cyclopts import Parameter
+
+from espeer import log
+from espeer.api import control
+from espeer.config import Config, default_data
+from espeer.errors import EspeerError
+from espeer.folder import socket_path
+from espeer.node import Node
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def node(
+    *,
+    bootstrap: tuple[str, ...] = (),
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",),
+    data: Annotated[Path | None, Parameter(show_default=False)] = None,
+    model: str | None = None,
+    type: tuple[str, ...] = ("general",),
+    network: str = "main",
+    threads: int | None = None,
+    context: int | None = None,
+    recall: int = 3,
+    episode_size: int = 4,
+    episode_age: float = 30.0,
+    repair_interval: float = 20.0,
+    verbose: Annotated[bool, Parameter(alias="-v")] = False,
+) -> None:
+    """Run a node until Ctrl-C.
+
+    Example: espeer node --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW... --type pumps --type valves
+
+    :param bootstrap: address of a node to join through; may be given several times.
+    :param listen: address to listen on; may be given several times. Port 0 takes a free one.
+    :param data: folder for identity, store and control socket (or $ESPEER_HOME).
+    :param model: a GGUF file, hf:OWNER/REPO/FILE, or "fake" for tests; by default SmolLM2-135M-Instruct.
+    :param type: topic type to hold and share; may be given several times.
+    :param network: only nodes of the same network exchange anything.
+    :param threads: threads for the model; by default the cores of the machine.
+    :param context: tokens of the model's context; by default its own, up to 4096.
+    :param recall: how many experiences go into a prompt, at most.
+    :param episode_size: an episode is closed when it has this many interactions.
+    :param episode_age: an episode is closed this many seconds after its last interaction.
+    :param repair_interval: seconds between repair rounds with a random peer.
+    :param verbose: log more.
+    """
+    log.configure(logging.DEBUG if verbose else logging.INFO)
+    config = Config(
+        data=data or default_data(),
+        bootstrap=bootstrap,
+        listen=listen,
+        model=model,
+        types=type,
+        network=network,
+        threads=threads,
+        context=context,
+        recall=recall,
+        episode_size=episode_size,
+        episode_age=episode_age,
+        repair_interval=repair_interval,
+    )
+    trio.run(_serve_until_signal, config)
+
+
+async def _serve_until_signal(config: Config) -> None:
+    failure: EspeerError | None = None
+    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on, signals, nursery.cancel_scope)
+            try:
+                await _serve(config)
+            except EspeerError as error:  # raised outside the nursery, which would wrap it in a group
+                failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
+        return
+
+
+async def _serve(config: Config) -> None:
+    async with Node(config) as running, trio.open_nursery() as nursery:
+        await nursery.start(control.serve, running, socket_path(config.data))
+        print(f"node {running.identity.peer_id} is up; others join it with:")  # noqa: T201 - what the operator waits for
+        for address in running.addresses():
+            print(f"  espeer node --bootstrap {address}")  # noqa: T201
+        sys.stdout.flush()
+        await trio.sleep_forever()

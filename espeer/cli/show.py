@@ -1,0 +1,57 @@
+"""How results look on a terminal."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON."""
+    print(json.dumps(value, ensure_ascii=False))  # noqa: T201 - what --json asked for
+
+
+def short(name: str) -> str:
+    """Shorten a peer id to the part that differs."""
+    return f"…{name[-8:]}"
+
+
+def when(ms: int) -> str:
+    """Show milliseconds since the Unix epoch as local time."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def table(*columns: str) -> Table:
+    """Begin a table in the house style."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def print_experiences(found: list[dict[str, Any]], *, scored: bool = False) -> None:
+    """Print a table of experiences, or that there are none."""
+    if not found:
+        console.print("no experiences")
+        return
+    made = table("id", "type", "author", *(["score"] if scored else ["created"]), "experience")
+    for item in found:
+        extra = f"{item['score']:.2f}" if scored else when(item["created"])
+        made.add_row(item["id"][:12], item["type"], short(item["author"]), extra, escape(item["text"]))
+    console.print(made)
+
+
+def print_sources(answer: dict[str, Any]) -> None:
+    """Print what an answer rests on, below it."""
+    for used in answer["experiences"]:
+        line = f"  · {used['text']} — learnt by {short(used['author'])}, {used['id'][:12]}"
+        console.print(escape(line), style="dim")
+    facts = [f"answer {answer['id']}", f"confidence {answer['confidence']:.2f}", f"first token {answer['ttft_ms']:.0f} ms"]
+    if not answer["experiences"]:
+        facts.append("no experience fitted")
+    console.print("  " + " · ".join(facts), style="dim")

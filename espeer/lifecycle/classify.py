@@ -1,0 +1,27 @@
+"""Classification: which of the node's topic types a text is of (paper section 3)."""
+
+from collections.abc import Sequence
+
+from espeer.lifecycle import prompts
+from espeer.llm.engine import Engine, Priority
+from espeer.llm.model import Sampling
+from espeer.replica import Hit
+
+
+async def classify(engine: Engine, text: str, types: Sequence[str], *, priority: Priority = Priority.DISTIL) -> str:
+    """Ask the model; a grammar lets it answer nothing but one of ``types``. A single type needs no model."""
+    if len(types) == 1:
+        return types[0]
+    prompt, grammar = prompts.classify(text, types)
+    return await engine.complete(prompt, Sampling(max_tokens=24, grammar=grammar), priority=priority)
+
+
+def by_evidence(hits: Sequence[Hit]) -> str | None:
+    """Return the type that most of what was recalled for a query is of, weighted by coverage; None if nothing was.
+
+    A query is classified by what is known about it: that costs no model call before the first token.
+    """
+    votes: dict[str, float] = {}
+    for hit in hits:
+        votes[hit.experience.type] = votes.get(hit.experience.type, 0.0) + hit.coverage
+    return max(votes, key=lambda name: votes[name], default=None)

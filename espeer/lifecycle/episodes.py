@@ -1,0 +1,93 @@
+"""The episode buffer: groups interactions that belong together until they are distilled (pure; paper section 3, "frontend").
+
+Time comes in as a number and deadlines go out as one, so that a test drives it with values.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from espeer.bm25 import BM25Index
+from espeer.store import Interaction
+
+SIMILARITY: Final = 0.5
+"""Interactions of at least this similarity (see :func:`similarity`) belong together."""
+
+_CODE = re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w+(?:-\w+)*")
+
+
+def codes(text: str) -> set[str]:
+    """Return the words that mix letters and digits, such as "E42", "eth0" or "Kestrel-3", case-folded."""
+    return {match.casefold() for match in _CODE.findall(text)}
+
+
+def similarity(a: str, b: str) -> float:
+    """Return how much two queries are about the same thing, 0 to 1: the cosine of their sets of terms.
+
+    Two queries that each name a code which the other lacks are about different things, however alike their words are.
+    """
+    codes_a, codes_b = codes(a), codes(b)
+    if codes_a - codes_b and codes_b - codes_a:
+        return 0.0
+    terms_a, terms_b = set(BM25Index.tokenize(a)), set(BM25Index.tokenize(b))
+    if not terms_a or not terms_b:
+        return 0.0
+    return len(terms_a & terms_b) / math.sqrt(len(terms_a) * len(terms_b))
+
+
+@dataclass(slots=True)
+class _Open:
+    due_ms: int
+    members: list[Interaction] = field(default_factory=list)
+
+
+class EpisodeBuffer:
+    """Open episodes. An interaction joins the one whose first query is the most like its own, or opens a new one.
+
+    :param size: an episode is closed when it has this many interactions.
+    :param age_ms: an episode is closed this many milliseconds after its last interaction.
+    """
+
+    def __init__(self, *, size: int, age_ms: int) -> None:
+        self._size = size
+        self._age_ms = age_ms
+        self._open: list[_Open] = []
+
+    def __len__(self) -> int:
+        """Return the number of interactions in open episodes."""
+        return sum(len(episode.members) for episode in self._open)
+
+    def add(self, interaction: Interaction, *, now_ms: int) -> list[Interaction] | None:
+        """Take an interaction in; return its episode if that closed it."""
+        episode = self._place(interaction)
+        episode.members.append(interaction)
+        episode.due_ms = now_ms + self._age_ms
+        if len(episode.members) < self._size:
+            return None
+        self._open.remove(episode)
+        return episode.members
+
+    def take_due(self, now_ms: int) -> list[list[Interaction]]:
+        """Close the episodes whose age is up, and return them."""
+        due = [episode for episode in self._open if episode.due_ms <= now_ms]
+        self._open = [episode for episode in self._open if episode.due_ms > now_ms]
+        return [episode.members for episode in due]
+
+    def take_all(self) -> list[list[Interaction]]:
+        """Close every episode, and return them."""
+        closed, self._open = self._open, []
+        return [episode.members for episode in closed]
+
+    def next_due_ms(self) -> int | None:
+        """Return when the next episode's age is up, or None where none is open."""
+        return min((episode.due_ms for episode in self._open), default=None)
+
+    def _place(self, interaction: Interaction) -> _Open:
+        """A named type is kept apart from others; the first query stands for its episode, so that episodes do not drift."""
+        candidates = [episode for episode in self._open if episode.members[0].type == interaction.type]
+        best = max(candidates, key=lambda e: similarity(e.members[0].query, interaction.query), default=None)
+        if best is None or similarity(best.members[0].query, interaction.query) < SIMILARITY:
+            best = _Open(due_ms=0)
+            self._open.append(best)
+        return best

@@ -1,0 +1,163 @@
+"""The learner: from a stored interaction to a shared experience.
+
+Everything it works on is in the store first, so it can be stopped at any point: what was not distilled is taken up again at
+the next start. An interaction is learnt from only if it brings something that was not in the model or the replica before:
+it was told by the user, or it is an answer that got feedback.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import trio
+
+from espeer.errors import ModelError, PromptTooLong, StoreError
+from espeer.lifecycle.classify import classify
+from espeer.lifecycle.distil import Distillate, distil, extract
+from espeer.lifecycle.episodes import EpisodeBuffer
+from espeer.llm.engine import Engine
+from espeer.log import get_logger
+from espeer.records import Experience, SignedRecord
+from espeer.replica import Replica
+from espeer.store import Interaction, Store
+from espeer.threads import in_thread
+
+_RETRY_SECONDS = 30.0
+
+log = get_logger(__name__)
+
+
+class Learner:
+    """Groups interactions into episodes, distils the closed ones, and hands the experiences on.
+
+    :param author: our public key.
+    :param sign: makes a signed record of an experience of ours.
+    :param publish: tells the network of a new record; must not block.
+    :param clock: milliseconds since the Unix epoch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        replica: Replica,
+        engine: Engine,
+        *,
+        author: bytes,
+        sign: Callable[[Experience], SignedRecord],
+        publish: Callable[[Sequence[SignedRecord]], None],
+        clock: Callable[[], int],
+        episode_size: int,
+        episode_age: float,
+    ) -> None:
+        self._store = store
+        self._replica = replica
+        self._engine = engine
+        self._author = author
+        self._sign = sign
+        self._publish = publish
+        self._clock = clock
+        self._buffer = EpisodeBuffer(size=episode_size, age_ms=round(episode_age * 1000))
+        self._buffer_changed = trio.Event()
+        self._pending: set[int] = set()
+        self._pending_done = trio.Event()
+        self._closed_in, self._closed_out = trio.open_memory_channel[int](math.inf)  # numbers only; the store holds the rest
+
+    @property
+    def waiting(self) -> int:
+        """Number of interactions in open episodes and of closed episodes not distilled yet."""
+        return len(self._buffer) + len(self._pending)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work until cancelled; then close the open episodes, to be distilled at the next start."""
+        for number in await in_thread(self._store.pending_episodes):
+            self._enqueue(number)
+        for interaction in await in_thread(self._store.open_interactions):
+            await self.take(interaction)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._close_due)
+                nursery.start_soon(self._distil_closed)
+                task_status.started()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._close_all(self._buffer.take_all())
+
+    async def take(self, interaction: Interaction) -> None:
+        """Put a stored interaction into its episode."""
+        closed = self._buffer.add(interaction, now_ms=_now_ms())
+        if closed is not None:
+            await self._close_all([closed])
+        self._buffer_changed.set()
+
+    async def flush(self) -> None:
+        """Close all episodes now, and return when everything taken so far is distilled."""
+        await self._close_all(self._buffer.take_all())
+        wanted = set(self._pending)
+        while wanted & self._pending:
+            await self._pending_done.wait()
+
+    def _enqueue(self, number: int) -> None:
+        self._pending.add(number)
+        self._closed_in.send_nowait(number)
+
+    async def _close_all(self, episodes: Sequence[Sequence[Interaction]]) -> None:
+        for members in episodes:
+            number = await in_thread(lambda ids: self._store.close_episode(ids, now_ms=self._clock()), [m.id for m in members])
+            self._enqueue(number)
+
+    async def _close_due(self) -> None:
+        while True:
+            due_ms = self._buffer.next_due_ms()
+            with trio.move_on_at(math.inf if due_ms is None else due_ms / 1000):
+                await self._buffer_changed.wait()
+                self._buffer_changed = trio.Event()
+            await self._close_all(self._buffer.take_due(_now_ms()))
+
+    async def _distil_closed(self) -> None:
+        async for number in self._closed_out:
+            await self._learn_for_sure(number)
+            self._pending.discard(number)
+            self._pending_done.set()
+            self._pending_done = trio.Event()
+
+    async def _learn_for_sure(self, number: int) -> None:
+        """Try again after a while where the store is full or the model busy; nothing is lost until then."""
+        while True:
+            try:
+                return await self._learn_from(number)
+            except (StoreError, ModelError) as error:
+                log.warning("cannot learn now, will try again", episode=number, reason=str(error))
+            await trio.sleep(_RETRY_SECONDS)
+
+    async def _learn_from(self, number: int) -> None:
+        episode = [await self._without_echo(interaction) for interaction in await in_thread(self._store.episode, number)]
+        try:
+            distillate = await distil(self._engine, episode)
+        except PromptTooLong:  # a long episode and a small context
+            distillate = Distillate(extract(episode), "extractive")
+        named = episode[0].type
+        held = self._replica.types
+        type_ = named if named in held else await classify(self._engine, distillate.text, held)
+        experience = Experience(
+            type=type_,
+            text=distillate.text,
+            created=self._clock(),
+            author=self._author,
+            model=self._engine.model.name,
+            method=distillate.method,
+        )
+        signed = self._sign(experience)
+        await in_thread(lambda: self._replica.add([signed], via="own", episode=number))
+        self._publish([signed])
+        log.info("learnt", episode=number, id=signed.id.hex()[:12], type=type_, method=distillate.method)
+
+    async def _without_echo(self, interaction: Interaction) -> Interaction:
+        """Drop a response that recall had a part in: what it says was known already."""
+        if interaction.source == "answer" and await in_thread(self._store.was_augmented, interaction.id):
+            return replace(interaction, response="")
+        return interaction
+
+
+def _now_ms() -> int:
+    """Trio's clock, in milliseconds: episodes age in virtual time in tests and simulations."""
+    return round(trio.current_time() * 1000)

@@ -1,0 +1,85 @@
+"""Every prompt espeer writes, in one place and versioned (pure).
+
+Raise :data:`VERSION` with any change that can change an answer: experiments note it beside their figures.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from espeer.llm.model import Message, Prompt
+from espeer.store import Interaction
+
+VERSION: Final = 1
+
+_DISTIL: Final = "You turn a field report into one short lesson. Copy every code, number and name exactly."
+_DISTIL_EXAMPLES: Final = (
+    (
+        """Report: The Orla-2 dryer in hall 3 stops with K11 after its lid was opened.
+Tried: A restart did not help.
+Outcome: Pressing the lid switch for 5 seconds cleared it.""",
+        "When the Orla-2 dryer stops with K11 after its lid was opened, press the lid switch for 5 seconds.",
+    ),
+    (
+        """Report: Pages from the Brunt printer come out striped, code PX-9.
+Outcome: Wiping the copper roller with dry felt gave clean pages again.""",
+        "When the Brunt printer shows PX-9 and pages are striped, wipe the copper roller with dry felt.",
+    ),
+)
+_INSTRUCT: Final = "You turn what was done into a short instruction. Copy every code, number and name exactly."
+_INSTRUCT_EXAMPLES: Final = (
+    ("Pressing the lid switch for 5 seconds cleared it.", "press the lid switch for 5 seconds"),
+    ("Wiping the copper roller with dry felt gave clean pages again.", "wipe the copper roller with dry felt"),
+    ("With parameter P12 put to 3 the fans ran quietly.", "put parameter P12 to 3"),
+)
+_CLASSIFY: Final = "You sort texts into topics. Answer with the one topic that fits best."
+_ASK: Final = "You answer questions briefly and truthfully."
+_ASK_WITH_NOTES: Final = "You answer questions briefly, from the notes. Copy codes, numbers and names exactly."
+_CONFIDENCE: Final = "Is your answer right? Say Yes or No."
+
+
+def distil(episode: Sequence[Interaction]) -> Prompt:
+    """Ask for the lesson of an episode, after worked examples."""
+    return _by_example(_DISTIL, _DISTIL_EXAMPLES, "\n".join(map(_report, episode)))
+
+
+def instruct(outcomes: str) -> Prompt:
+    """Ask for the instruction in what was done: less than a lesson, and within reach of a very small model."""
+    return _by_example(_INSTRUCT, _INSTRUCT_EXAMPLES, outcomes)
+
+
+def classify(text: str, types: Sequence[str]) -> tuple[Prompt, str]:
+    """Ask which type a text is of; return the prompt and the grammar that allows nothing but a type's name."""
+    task = f"{_CLASSIFY} Topics: {', '.join(types)}."
+    grammar = "root ::= " + " | ".join(json.dumps(name) for name in types)
+    return Prompt((Message("system", task), Message("user", f"{text}\n\nTopic:"))), grammar
+
+
+def ask(question: str, notes: Sequence[str]) -> Prompt:
+    """Ask a question, with what was recalled for it."""
+    if not notes:
+        return Prompt((Message("system", _ASK), Message("user", question)))
+    listed = "\n".join(f"- {note}" for note in notes)
+    return Prompt((Message("system", _ASK_WITH_NOTES), Message("user", f"Notes:\n{listed}\n\nQuestion: {question}")))
+
+
+def confidence(asked: Prompt, answer: str) -> Prompt:
+    """Ask the model whether the answer it gave is right (P(True), Kadavath et al. 2022, arXiv 2207.05221)."""
+    return Prompt((*asked.messages, Message("assistant", answer), Message("user", _CONFIDENCE)))
+
+
+def instructions() -> str:
+    """Return the words of the distillation prompts that are not the episode's: what an echo of them would hold."""
+    return "\n".join([_DISTIL, _INSTRUCT, *(part for pair in (*_DISTIL_EXAMPLES, *_INSTRUCT_EXAMPLES) for part in pair)])
+
+
+def _by_example(task: str, examples: Sequence[tuple[str, str]], given: str) -> Prompt:
+    turns = [Message("system", task)]
+    for before, after in examples:
+        turns += [Message("user", before), Message("assistant", after)]
+    return Prompt((*turns, Message("user", given)))
+
+
+def _report(interaction: Interaction) -> str:
+    parts = [("Report", interaction.query), ("Tried", interaction.response), ("Outcome", interaction.feedback)]
+    return "\n".join(f"{label}: {text}" for label, text in parts if text)

@@ -1,0 +1,356 @@
+"""The node: opens the parts, owns their tasks, closes them in order."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from espeer import records
+from espeer.config import Config
+from espeer.errors import InputError
+from espeer.folder import claimed, identity_path, store_path
+from espeer.inference import Answer, AnswerStream, Choice, Inference
+from espeer.lifecycle.learner import Learner
+from espeer.llm import calibration
+from espeer.llm.engine import Engine
+from espeer.llm.loading import open_model
+from espeer.llm.model import Model
+from espeer.log import get_logger
+from espeer.p2p.identity import Identity, load_or_create
+from espeer.p2p.swarm import PeerView, Swarm
+from espeer.records import Experience, SignedRecord
+from espeer.replica import Held, Hit, Replica
+from espeer.store import Interaction, Store
+from espeer.text import clean
+from espeer.threads import in_thread
+
+MAX_INPUT = 8 * 1024
+"""The most UTF-8 bytes of a question, a report, a response or a feedback."""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What became of something learnt.
+
+    :ivar interaction: its number in the store.
+    :ivar experience: the id (hexadecimal) of the experience that it went into, or None while its episode is open.
+    """
+
+    interaction: int
+    experience: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a node is doing.
+
+    :ivar records: (type, state, number) of the records held.
+    :ivar methods: how many of the node's own experiences came about by each method, see :data:`espeer.records.METHODS`.
+    :ivar learning: interactions and episodes that are not distilled yet.
+    :ivar waiting: requests that wait for the model.
+    :ivar network: what went over the network since the start.
+    """
+
+    peer_id: str
+    addresses: tuple[str, ...]
+    network_name: str
+    types: tuple[str, ...]
+    model: str
+    peers: int
+    records: tuple[tuple[str, str, int], ...]
+    methods: dict[str, int]
+    learning: int
+    waiting: int
+    network: dict[str, int] = field(default_factory=dict)
+
+
+class Node:
+    """A node: ``async with Node(config) as node``.
+
+    Entering loads the model, opens the data folder and starts listening; leaving stops everything and loses nothing that
+    was acknowledged. All methods are for use inside the block.
+
+    :param model: a loaded model, in place of ``config.model``; the node closes it in the end.
+    :param clock: milliseconds since the Unix epoch.
+    """
+
+    def __init__(
+        self, config: Config | None = None, *, model: Model | None = None, clock: Callable[[], int] | None = None
+    ) -> None:
+        self.config = config or Config()
+        self._given_model = model
+        self._clock = clock or (lambda: time.time_ns() // 1_000_000)
+        self._running: AbstractAsyncContextManager[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the node.
+
+        :raises StoreError, ModelError, NetworkError, ConfigError: what is missing or in the way, in one line.
+        """
+        self._running = self._run()
+        await self._running.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Close the node."""
+        if self._running is None:
+            raise RuntimeError("the node was not entered")
+        return await self._running.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[None]:
+        with ExitStack() as stack:
+            data = self.config.data
+            await in_thread(stack.enter_context, claimed(data))
+            self._store = await in_thread(Store.open, store_path(data))
+            stack.callback(self._store.close)
+            self._identity = await in_thread(load_or_create, identity_path(data))
+            self._replica = await in_thread(lambda: Replica(self._store, types=self.config.types, clock=self._clock))
+            model = self._given_model or await self._load_model()
+            stack.callback(model.close)
+            self._engine = Engine(model)
+            self._inference = Inference(self._engine, self._replica, answer_tokens=self.config.answer_tokens)
+            self._calibrating = trio.Lock()
+            self._swarm = None if self.config.offline else self._make_swarm()
+            self._learner = self._make_learner()
+            failure: Exception | None = None
+            async with trio.open_nursery() as nursery:
+                try:
+                    await nursery.start(self._engine.run)
+                    if self._swarm:
+                        await nursery.start(self._swarm.run)
+                    await nursery.start(self._learner.run)
+                    log.info("node is up", peer_id=self._identity.peer_id, addresses=self.addresses(), model=model.name)
+                    yield
+                except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery, which would wrap it in a group
+                    failure = error
+                nursery.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
+
+    async def _load_model(self) -> Model:
+        config = self.config
+        return await trio.to_thread.run_sync(
+            lambda: open_model(config.model, context=config.context, threads=config.threads),
+            abandon_on_cancel=True,  # it can take minutes, and what it leaves behind is an unused model
+        )
+
+    def _make_swarm(self) -> Swarm:
+        config = self.config
+        return Swarm(
+            self._identity,
+            _Door(self._replica),
+            network=config.network,
+            types=config.types,
+            listen=config.listen,
+            bootstrap=config.bootstrap,
+            clock=self._clock,
+            rng=random.Random(),  # noqa: S311 - spreads repair rounds over time; nothing secret
+            repair_interval=config.repair_interval,
+        )
+
+    def _make_learner(self) -> Learner:
+        def sign(experience: Experience) -> SignedRecord:
+            return records.sign(experience, self._identity.sign)
+
+        def publish(new: Sequence[SignedRecord]) -> None:
+            if self._swarm:
+                self._swarm.publish(new)
+
+        return Learner(
+            self._store,
+            self._replica,
+            self._engine,
+            author=self._identity.public,
+            sign=sign,
+            publish=publish,
+            clock=self._clock,
+            episode_size=self.config.episode_size,
+            episode_age=self.config.episode_age,
+        )
+
+    # -- asking
+
+    @asynccontextmanager
+    async def stream(self, question: str, *, recall: int | None = None, type: str | None = None) -> AsyncIterator[AnswerStream]:
+        """Answer a question as it comes.
+
+        ::
+
+            async with node.stream("What does E42 mean?") as stream:
+                async for piece in stream:
+                    print(piece, end="")
+                answer = await stream.answer()
+
+        Leaving the block early stops the model. The parameters are those of :meth:`ask`.
+        """
+        question = clean(question, limit=MAX_INPUT, what="the question")
+        k = self.config.recall if recall is None else recall
+        async with self._inference.stream(question, recall=k, type=type, capture=self._capture) as stream:
+            yield stream
+
+    async def ask(self, question: str, *, recall: int | None = None, type: str | None = None) -> Answer:
+        """Answer a question with the experiences that fit it best, or plainly where none fits.
+
+        :param recall: the most experiences to use; 0 for plain inference; None for the node's setting.
+        :param type: use only experiences of this topic type.
+        :raises InputError: the question is empty or too long.
+        :raises PromptTooLong: it does not fit the model's context.
+        :raises QueueFull: too many requests wait for the model.
+        """
+        async with self.stream(question, recall=recall, type=type) as stream:
+            return await stream.answer()
+
+    async def choose(
+        self, question: str, choices: Sequence[str], *, recall: int | None = None, type: str | None = None
+    ) -> Choice:
+        """Pick one of several answers by the likelihood that the model gives them.
+
+        Whether letters or texts are scored is measured once per model and kept; the first call with a model takes the
+        seconds that this takes. The question is not captured as an interaction.
+        """
+        question = clean(question, limit=MAX_INPUT, what="the question")
+        k = self.config.recall if recall is None else recall
+        method = (await self.calibrate()).method
+        return await self._inference.choose(question, choices, recall=k, type=type, method=method)
+
+    async def calibrate(self) -> calibration.Calibration:
+        """Measure how the model is best asked multiple choice, unless that was done before."""
+        digest = self._engine.model.digest
+        async with self._calibrating:
+            known = await in_thread(calibration.load, digest)
+            if known is None:
+                known = await calibration.measure(self._engine)
+                await in_thread(calibration.save, digest, known)
+        return known
+
+    async def recall(self, query: str, *, k: int = 5, type: str | None = None) -> list[Hit]:
+        """Return the ``k`` experiences that fit a query best, best first."""
+        query = clean(query, limit=MAX_INPUT, what="the query")
+        return await in_thread(lambda: self._replica.recall(query, k, type=type))
+
+    # -- learning
+
+    async def learn(self, text: str, *, response: str = "", feedback: str = "", type: str = "", wait: bool = False) -> Learnt:
+        """Learn from something that happened. When this returns it is on disk; distilling and sharing follow.
+
+        :param text: what was seen, asked or told.
+        :param response: what was answered or tried.
+        :param feedback: what came of it: this is what others profit from most.
+        :param type: its topic type; by default the model decides.
+        :param wait: close the episode at once and return when the experience is there.
+        :raises InputError: a text is empty or too long, or the type is not held here.
+        """
+        if type and type not in self.config.types:
+            raise InputError(f"this node does not hold the type {type!r}; it holds {', '.join(self.config.types)}")
+        interaction = Interaction(
+            id=0,
+            created=self._clock(),
+            query=clean(text, limit=MAX_INPUT, what="the text"),
+            response=clean(response, limit=MAX_INPUT, what="the response") if response else "",
+            feedback=clean(feedback, limit=MAX_INPUT, what="the feedback") if feedback else "",
+            type=type,
+        )
+        stored = await in_thread(lambda: self._store.add_interaction(interaction, ready=True))
+        await self._learner.take(stored)
+        if wait:
+            await self._learner.flush()
+        return await self._learnt(stored.id)
+
+    async def feedback(self, answer: int, text: str = "", *, good: bool | None = None) -> Learnt:
+        """Say what became of an answer. A text is learnt from; so is a good answer that no experience had a part in.
+
+        :param answer: :attr:`Answer.id`.
+        :param text: what is right, or what happened.
+        :param good: whether the answer was of use.
+        :raises InputError: there is no such answer, or there is neither text nor rating.
+        """
+        if not text and good is None:
+            raise InputError("give the feedback a text, or say whether the answer was good")
+        text = clean(text, limit=MAX_INPUT, what="the feedback") if text else ""
+        known = await in_thread(self._store.interaction, answer)
+        if known is None or known.source != "answer":
+            raise InputError(f"there is no answer {answer}; `espeer ask` prints the number with its answer")
+        own_knowledge = good is True and not await in_thread(self._store.was_augmented, answer)
+        ready = bool(text) or own_knowledge
+        if await in_thread(lambda: self._store.set_feedback(answer, feedback=text, good=good, ready=ready)):
+            await self._learner.take(known)
+        return await self._learnt(answer)
+
+    async def flush(self) -> None:
+        """Close all episodes, and return when everything learnt so far is distilled and published."""
+        await self._learner.flush()
+
+    # -- looking
+
+    async def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
+        """Return the newest active experiences, newest first."""
+        return await in_thread(lambda: self._replica.experiences(type=type, limit=limit))
+
+    async def experience(self, prefix: str) -> Held:
+        """Return the one experience whose id (hexadecimal) begins with ``prefix``."""
+        return await in_thread(self._replica.show, prefix)
+
+    def peers(self) -> list[PeerView]:
+        """Return the connected peers."""
+        return self._swarm.peers() if self._swarm else []
+
+    def addresses(self) -> list[str]:
+        """Return the addresses that other nodes can ``--bootstrap`` with."""
+        return self._swarm.addresses() if self._swarm else []
+
+    @property
+    def identity(self) -> Identity:
+        """Return the node's identity."""
+        return self._identity
+
+    async def status(self) -> Status:
+        """Return how the node is doing."""
+        return Status(
+            peer_id=self._identity.peer_id,
+            addresses=tuple(self.addresses()),
+            network_name=self.config.network,
+            types=self.config.types,
+            model=self._engine.model.name,
+            peers=len(self.peers()),
+            records=tuple(await in_thread(self._store.counts)),
+            methods=await in_thread(self._store.method_counts, self._identity.public),
+            learning=self._learner.waiting,
+            waiting=self._engine.waiting,
+            network=asdict(self._swarm.counters) if self._swarm else {},
+        )
+
+    async def _capture(self, question: str, response: str, used: Sequence[Hit]) -> int:
+        """Store an answered question; it is learnt from only when feedback comes."""
+        interaction = Interaction(0, self._clock(), question, response, source="answer")
+        ids = [bytes.fromhex(hit.id) for hit in used]
+        return (await in_thread(lambda: self._store.add_interaction(interaction, ready=False, used=ids))).id
+
+    async def _learnt(self, interaction: int) -> Learnt:
+        record = await in_thread(self._store.experience_of, interaction)
+        return Learnt(interaction, record.hex() if record else None)
+
+
+class _Door:
+    """The replica, as the network sees it."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    async def add(self, new: Sequence[SignedRecord], *, via: str) -> None:
+        await in_thread(lambda: self._replica.add(new, via=via))
+
+    async def ids(self, type: str) -> list[bytes]:
+        return await in_thread(self._replica.ids, type)
+
+    async def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
+        return await in_thread(self._replica.get, ids)
