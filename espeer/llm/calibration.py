@@ -102,8 +102,8 @@ CALIBRATION: Final[tuple[Item, ...]] = (
     ),
     Item(
         "What was wrong with the sensor in bay six?",
-        ("it was too old", "it was too hot", "it was upside down", "it was under water"),
-        2,
+        ("it was too old", "it was too hot", "it was under water", "it was upside down"),
+        3,
         "The sensor in bay six read below zero all July. It was upside down; turned over, it read right.",
     ),
 )

@@ -241,6 +241,7 @@ def _context(model: Any, tokens: int, threads: int) -> Any:
     params.n_threads = params.n_threads_batch = threads
     params.kv_unified = True  # the sequences share the cells of the prompt they have in common
     params.swa_full = True  # with a sliding window only, the cache of an earlier prompt could not be used again
+    params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED  # no faster here, and scores vary with the grouping
     params.no_perf = True
     native.begin()
     handle = llama_cpp.llama_init_from_model(model, params)

@@ -18,7 +18,7 @@ import llama_cpp
 from espeer.errors import ModelError, ModelUnreadable
 from espeer.llm.model import Sampling
 
-_ERROR: Final = 3  # ggml_log_level
+_ERROR: Final = 4  # ggml_log_level
 _CONTINUED: Final = 5
 _SENTENCEPIECE: Final = 1  # llama_vocab_type
 _NOISE: Final = re.compile(r"^(\w+: )+(error loading model: )?")
@@ -163,10 +163,11 @@ def sampler(vocabulary: Vocabulary, sampling: Sampling) -> Iterator[Any]:
 
 def _parts(vocabulary: Vocabulary, sampling: Sampling) -> Iterator[Any]:
     if sampling.grammar is not None:
-        begin()
+        if not sampling.grammar.strip():  # to llama.cpp that means none
+            raise ModelError("the grammar is empty; give GBNF with a rule named root, or None")
         grammar = llama_cpp.llama_sampler_init_grammar(vocabulary.handle, sampling.grammar.encode(), b"root")
-        if not grammar:
-            raise ModelError(f"the grammar cannot be used: {complaint()}; it must be GBNF with a rule named root")
+        if not grammar:  # the parser writes its reason to stderr, not to the log
+            raise ModelError("llama.cpp cannot parse the grammar; it must be GBNF with a rule named root")
         yield grammar
     if sampling.temperature > 0:
         yield llama_cpp.llama_sampler_init_temp(sampling.temperature)

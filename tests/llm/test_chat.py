@@ -1,0 +1,67 @@
+import pytest
+
+from espeer.errors import ModelError, ModelUnreadable
+from espeer.llm.chat import Piece, PlainChat, TemplateChat
+from espeer.llm.model import Message, Prompt
+
+TURNS = (
+    Message("system", "Be brief."),
+    Message("user", "One?"),
+    Message("assistant", "Two."),
+    Message("user", "Three?"),
+)
+GEMMA = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}<turn>{{ m['role'] }}\n{{ m['content'] | trim }}</turn>{% endfor %}"
+)
+
+
+def text(pieces: list[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+def test_a_base_model_gets_a_document() -> None:
+    pieces = PlainChat().lay_out(Prompt(TURNS, "Well,"))
+    assert text(pieces) == "Be brief.\n\nQuestion: One?\nAnswer: Two.\n\nQuestion: Three?\nAnswer: Well,"
+    assert PlainChat.stop == ("\nQuestion:",)
+
+
+def test_layout_and_contents_are_told_apart() -> None:
+    chat = TemplateChat("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}<assistant>", bos="", eos="")
+    assert chat.lay_out(Prompt(TURNS[:2], "So")) == [
+        Piece("<system>", layout=True),
+        Piece("Be brief.", layout=False),
+        Piece("</><user>", layout=True),
+        Piece("One?", layout=False),
+        Piece("</><assistant>", layout=True),
+        Piece("So", layout=False),
+    ]
+
+
+def test_contents_that_look_like_jinja_or_placeholders_stay_as_they_are() -> None:
+    chat = TemplateChat("{% for m in messages %}[{{ m.content }}]{% endfor %}", bos="", eos="")
+    contents = ("{{ 7 * 7 }}", "\ue0000\ue001", "{% raw %}")
+    pieces = chat.lay_out(Prompt(tuple(Message("user", content) for content in contents)))
+    assert tuple(piece.text for piece in pieces if not piece.layout) == contents
+
+
+@pytest.mark.parametrize("template", [GEMMA, "{% for m in messages if m.role != 'system' %}[{{ m.content }}]{% endfor %}"])
+def test_a_system_message_that_the_template_cannot_take_goes_to_the_user(template: str) -> None:
+    pieces = TemplateChat(template, bos="<bos>", eos="").lay_out(Prompt(TURNS))
+    assert next(piece.text for piece in pieces if not piece.layout) == "Be brief.\n\nOne?"
+    assert text(pieces).count("Be brief.") == 1
+
+
+def test_templates_that_cannot_be_used() -> None:
+    with pytest.raises(ModelUnreadable, match="cannot be read"):
+        TemplateChat("{% if %}", bos="", eos="")
+    with pytest.raises(ModelError, match="leaves out the user message"):
+        TemplateChat("nothing", bos="", eos="").lay_out(Prompt(TURNS[1:2]))
+    with pytest.raises(ModelError, match="cannot render this conversation: no"):
+        TemplateChat("{{ raise_exception('no') }}", bos="", eos="").lay_out(Prompt(TURNS))
+
+
+def test_a_template_is_kept_in_a_sandbox() -> None:
+    chat = TemplateChat("{{ messages.__class__.__mro__ }}{{ messages[0].content }}", bos="", eos="")
+    with pytest.raises(ModelError, match="unsafe"):
+        chat.lay_out(Prompt(TURNS[1:2]))
