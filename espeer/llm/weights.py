@@ -153,8 +153,23 @@ def _from_hub(spec: str, cache: Path | None) -> Path:
     try:
         return Path(huggingface_hub.hf_hub_download(f"{owner}/{repo}", file, cache_dir=cache))
     except Exception as error:  # its errors come from several libraries below it, and change with them
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelNotFound(f"cannot get {spec}: {reason}; check the name and the network") from error
+        raise ModelNotFound(f"cannot get {spec}: {_hub_reason(error)}") from error
+
+
+def _hub_reason(error: Exception) -> str:
+    from huggingface_hub import errors  # noqa: PLC0415 - as above
+
+    match error:
+        case errors.LocalEntryNotFoundError():
+            return "the hub cannot be reached; check the network"
+        case errors.GatedRepoError():
+            return "its terms must be accepted on the hub first; then set HF_TOKEN"
+        case errors.RepositoryNotFoundError():
+            return "there is no public repository of that name; check OWNER/REPO"
+        case errors.EntryNotFoundError():
+            return "the repository has no such file; check FILE"
+        case _:
+            return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextlib.contextmanager
