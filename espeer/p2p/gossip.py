@@ -112,6 +112,8 @@ class Gossip:
                 await self._door.add(batch, via="gossip")
             except EspeerError as error:
                 log.warning("gossip not stored", reason=str(error))
+            except Exception:  # a fault of the door's, which must not end the gossip of others
+                log.exception("gossip not stored")
             else:
                 self._counters.delivered += len(batch)
 

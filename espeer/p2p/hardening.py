@@ -36,7 +36,8 @@ StreamHandler = Callable[[INetStream], Awaitable[None]]
 def guard(handler: StreamHandler) -> StreamHandler:
     """``handler``, whose exceptions reset the stream and go no further.
 
-    Fault closed: an exception that leaves a stream handler, libp2p's own included, ends the whole network service.
+    Fault closed: an exception that leaves a stream handler, libp2p's own included, ends the whole network service. Garbage
+    on the pubsub protocol is enough for one.
     """
 
     @functools.wraps(handler)
@@ -62,16 +63,6 @@ class SafePubsub(Pubsub):
         # already seen.
         self.counter = time.time_ns()
         self._accepts = accepts
-
-    async def stream_handler(self, stream: INetStream) -> None:
-        """Read RPCs. Fault closed: garbage instead of protobuf raises DecodeError, which ends the whole service."""
-        try:
-            await super().stream_handler(stream)
-        except Exception as error:  # noqa: BLE001 - as in guard
-            peer = stream.muxed_conn.peer_id
-            logger.debug("pubsub stream from %s: %r", peer, error)
-            await _reset(stream)
-            self._handle_dead_peer(peer)
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Take a message. Fault closed: a bad ``from`` or ``key``, or a validator that raises, ends the whole service."""

@@ -98,12 +98,13 @@ class Swarm:
         started = False
 
         def listening() -> None:
-            nonlocal started, delay
+            nonlocal started
             if not started:
                 task_status.started()
             started = True
 
         while True:
+            began = trio.current_time()
             failure: BaseException = RuntimeError("libp2p ended")
             try:
                 await self._session(listening)
@@ -111,6 +112,8 @@ class Swarm:
                 failure = _leaf(group)
             if not started and isinstance(failure, EspeerError):
                 raise failure
+            if trio.current_time() - began > LAST_RESTART:
+                delay = FIRST_RESTART
             log.error("the network part failed; starting it again", reason=repr(failure), seconds=delay)
             await trio.sleep(delay * self._rng.uniform(0.5, 1))
             delay = min(2 * delay, LAST_RESTART)

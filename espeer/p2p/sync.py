@@ -25,6 +25,8 @@ OPEN_SECONDS: Final = 10.0
 """How long a peer may take to agree on the protocol."""
 EXCHANGE_SECONDS: Final = 600.0
 """How long a whole exchange may take; the next one goes on where it ended."""
+PART_SECONDS: Final = 0.3
+"""How long ending a stream may take, when we are being cancelled, too."""
 MAX_INBOUND: Final = 8
 """How many exchanges that peers began may run at a time; each may hold two lists of ids."""
 MAX_INBOUND_PER_PEER: Final = 2
@@ -101,6 +103,8 @@ class Sync:
             await self._exchange(node, stream, Exchange.initiate)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             log.debug("no sync", peer=peer_id, reason=repr(error))
+        except Exception:  # a fault of the door, or of libp2p, that must not end the others' exchanges
+            log.exception("sync failed", peer=peer_id)
         finally:
             self._outbound.discard(peer_id)
 
@@ -134,7 +138,7 @@ class Sync:
         except EspeerError as error:
             log.info("sync broken off", peer=peer_id, reason=str(error))
         finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(1):
+            with trio.CancelScope(shield=True), trio.move_on_after(PART_SECONDS):
                 await (stream.close() if done else stream.reset())
 
     def _hello(self, node: Node) -> Hello:

@@ -128,7 +128,7 @@ async def test_cancelling_ends_it_in_time(nursery: trio.Nursery) -> None:
     last.swarm.publish(records(64))
     before = trio.current_time()
     await last.stop()
-    assert trio.current_time() - before < 1
+    assert trio.current_time() - before < 2
     for other in others:
         await other.until_parted(last)
     assert last.swarm.addresses() == []
@@ -217,12 +217,12 @@ def test_a_bad_bootstrap_address_is_named(bootstrap: str) -> None:
 async def test_an_address_in_use_is_named(nursery: trio.Nursery) -> None:
     a = await Peer(1).start(nursery)
     taken = a.address.split("/p2p/")[0]
-    with pytest.raises(AddressInUse, match="in use") as caught:
+    with trio.fail_after(PATIENCE), pytest.raises(AddressInUse, match="in use") as caught:
         await Peer(2, listen=taken).swarm.run()
     assert taken in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 async def test_an_address_of_another_machine_is_named() -> None:
-    with pytest.raises(AddressInUse, match="not one of this machine"):
+    with trio.fail_after(PATIENCE), pytest.raises(AddressInUse, match="not one of this machine"):
         await Peer(1, listen="/ip4/192.0.2.1/tcp/0").swarm.run()

@@ -1,0 +1,45 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from replicas import identity
+
+from espeer.errors import BadAddress
+from espeer.p2p.addresses import PeerAddress, parse_listen, parse_peer, seen_from_outside, usable
+
+PEER = identity(1).peer_id
+
+
+@pytest.mark.parametrize(
+    "host", ["ip4/192.0.2.1", "ip6/2001:db8::1", "dns4/example.org", "dns6/example.org", "dns/example.org"]
+)
+def test_an_address_to_dial(host: str) -> None:
+    text = f"/{host}/tcp/4001/p2p/{PEER}"
+    assert parse_peer(text) == PeerAddress(PEER, f"/{host}/tcp/4001")
+    assert str(parse_peer(text)) == text
+
+
+@pytest.mark.parametrize("text", ["/ip4/0.0.0.0/tcp/4001", "/ip6/::1/tcp/0"])
+def test_an_address_to_listen_on(text: str) -> None:
+    assert str(parse_listen(text)) == text
+
+
+@given(st.text(max_size=60) | st.text(alphabet="/ip46tcdns.:0123456789", max_size=60))
+def test_anything_else_is_refused(text: str) -> None:
+    for parse in (parse_listen, parse_peer):
+        with pytest.raises(BadAddress) as caught:
+            parse(text)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_we_cannot_dial_is_passed_over() -> None:
+    good = f"/ip4/192.0.2.1/tcp/1/p2p/{PEER}"
+    assert usable(["", "/ip4/192.0.2.1/udp/1/quic-v1", good, "x"]) == [parse_peer(good)]
+
+
+def test_all_interfaces_become_the_one_we_see() -> None:
+    everywhere = PeerAddress(PEER, "/ip4/0.0.0.0/tcp/1")
+    assert seen_from_outside(everywhere, "192.0.2.9") == PeerAddress(PEER, "/ip4/192.0.2.9/tcp/1")
+    assert seen_from_outside(PeerAddress(PEER, "/ip6/::/tcp/1"), "2001:db8::9") == PeerAddress(PEER, "/ip6/2001:db8::9/tcp/1")
+    assert seen_from_outside(everywhere, None) is None
+    somewhere = PeerAddress(PEER, "/ip4/192.0.2.1/tcp/1")
+    assert seen_from_outside(somewhere, "192.0.2.9") == somewhere

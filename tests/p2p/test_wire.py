@@ -1,0 +1,155 @@
+import msgpack
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replicas import identity, now_ms, record, records
+
+from espeer.errors import EspeerError, NetworkError, ProtocolError
+from espeer.p2p.wire import MAX_BATCH, MAX_BATCH_RECORDS, Frames, decode_batch, encode_batch, unpack
+from espeer.records import Experience, SignedRecord, sign
+
+ALICE = identity(1)
+texts = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=1000)
+signed_records = st.builds(
+    lambda text, kind: sign(Experience(kind, text, 1, ALICE.public, "m", "distilled"), ALICE.sign),
+    texts,
+    st.sampled_from(["biology", "networking"]),
+)
+BATCH = encode_batch([record(number, created=number) for number in range(3)])[0]
+
+
+class Pipe:
+    """A stream of trio's as frames want it."""
+
+    def __init__(self, stream: trio.StapledStream) -> None:
+        self.stream = stream
+
+    async def read(self, n: int, /) -> bytes:
+        return await self.stream.receive_some(n)
+
+    async def write(self, data: bytes, /) -> None:
+        await self.stream.send_all(data)
+
+
+@settings(max_examples=30)
+@given(st.lists(signed_records, max_size=150))
+def test_batches_round_trip_within_the_limits(batch: list[SignedRecord]) -> None:
+    messages = encode_batch(batch)
+    decoded = [decode_batch(message, now_ms()) for message in messages]
+    assert [signed for part in decoded for signed in part] == batch
+    assert all(len(message) <= MAX_BATCH for message in messages)
+    assert all(len(part) <= MAX_BATCH_RECORDS for part in decoded)
+
+
+def test_large_records_are_spread_over_messages() -> None:
+    large = [sign(Experience("biology", "x" * 4000, n, ALICE.public, "m", "distilled"), ALICE.sign) for n in range(40)]
+    messages = encode_batch(large)
+    assert len(messages) == 3
+    assert [signed for message in messages for signed in decode_batch(message, now_ms())] == large
+
+
+def test_many_records_are_spread_over_messages() -> None:
+    assert [len(decode_batch(message, now_ms())) for message in encode_batch(records(150))] == [64, 64, 22]
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_refused_by_name(data: bytes) -> None:
+    with pytest.raises(EspeerError):
+        decode_batch(data, now_ms())
+
+
+@given(st.integers(0, len(BATCH) - 1))
+def test_every_truncation_is_refused_by_name(end: int) -> None:
+    with pytest.raises(EspeerError):
+        decode_batch(BATCH[:end], now_ms())
+
+
+@given(st.integers(0, len(BATCH) - 1), st.integers(1, 255))
+def test_every_flip_is_refused_by_name(where: int, mask: int) -> None:
+    flipped = bytearray(BATCH)
+    flipped[where] ^= mask
+    with pytest.raises(EspeerError):
+        decode_batch(bytes(flipped), now_ms())
+
+
+nested = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(0, 9), inner, max_size=2),
+    max_leaves=8,
+)
+
+
+@given(nested)
+def test_other_msgpack_is_refused_by_name(value: object) -> None:
+    with pytest.raises(EspeerError):
+        decode_batch(msgpack.packb(value), now_ms())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x91" * 5000,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xd6\xff\0\0\0\0",
+        b"\x81\xc0\xc0",
+    ],
+    ids=["deep", "array", "string", "bytes", "timestamp", "map"],
+)
+def test_msgpack_bombs_are_refused_by_name(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        unpack(data)
+
+
+async def test_frames_arrive_whole_and_in_order() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    sender, receiver = Frames(Pipe(ours)), Frames(Pipe(theirs))
+    sent = [b"", b"a", b"b" * 100_000, bytes(range(256))]
+    for payload in sent:
+        await sender.send(payload)
+    assert [await receiver.receive() for _ in sent] == sent
+
+
+async def test_frames_in_pieces_arrive_whole() -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    receiver = Frames(Pipe(theirs))
+    got = []
+
+    async def receive() -> None:
+        got.append(await receiver.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        for byte in b"\x00\x00\x00\x03abc":
+            await ours.send_all(bytes([byte]))
+    assert got == [b"abc"]
+
+
+async def test_a_frame_over_the_limit_is_refused_before_it_is_read() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await ours.send_all(b"\x00\x00\x00\x0b")
+    with pytest.raises(ProtocolError, match="11 bytes"):
+        await Frames(Pipe(theirs), limit=10).receive()
+    with pytest.raises(ValueError, match="11 bytes"):
+        await Frames(Pipe(theirs), limit=10).send(b"x" * 11)
+
+
+@pytest.mark.parametrize("part", [b"", b"\x00\x00", b"\x00\x00\x00\x05abc"])
+async def test_a_stream_that_ends_early_is_named(part: bytes) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await ours.send_all(part)
+    await ours.send_eof()
+    with pytest.raises(NetworkError, match="ended"):
+        await Frames(Pipe(theirs)).receive()
+
+
+async def test_a_peer_that_does_nothing_is_named(autojump_clock: trio.testing.MockClock) -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    with pytest.raises(NetworkError, match="sent nothing for 15 s"):
+        await Frames(Pipe(theirs)).receive()
+    with pytest.raises(NetworkError, match="took nothing for 15 s"):
+        await Frames(Pipe(ours)).send(b"x")
+    assert autojump_clock.current_time() == pytest.approx(30)
