@@ -209,7 +209,7 @@ async def test_a_door_that_fails_ends_the_exchange() -> None:
     ours, theirs = pair()
     full = MemoryDoor()
     full.failure = StoreFull("no room left")
-    with trio.testing.RaisesGroup(StoreFull):
+    with pytest.RaisesGroup(StoreFull):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Side(ours, MemoryDoor([ONE])).exchange.initiate)
             nursery.start_soon(Side(theirs, full).exchange.respond)
