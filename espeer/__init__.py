@@ -1,1 +1,111 @@
-"""espeer: a language model on every device, and what one learns, all know."""
+"""espeer: a language model on every device, and what one learns, all know.
+
+::
+
+    async with espeer.Node(espeer.Config(types=("pumps",))) as node:
+        await node.learn("Pump P7 shows E42 when cold.", feedback="Purging the line for 40 s cured it.")
+        answer = await node.ask("P7 says E42, what now?")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from espeer.config import Config
+from espeer.errors import (
+    AddressInUse,
+    BadAddress,
+    BadSignature,
+    ConfigError,
+    ControlError,
+    EspeerError,
+    FromTheFuture,
+    InputError,
+    MalformedRecord,
+    ModelError,
+    ModelNotFound,
+    ModelUnreadable,
+    NetworkError,
+    NodeNotRunning,
+    PromptTooLong,
+    ProtocolError,
+    QueueFull,
+    RecordError,
+    RecordTooLarge,
+    RemoteError,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreInUse,
+    StoreVersionError,
+    TypeNotHeld,
+)
+
+if TYPE_CHECKING:
+    from espeer.inference import Answer, AnswerStream, Choice
+    from espeer.llm.fake import FakeModel
+    from espeer.node import Learnt, Node, Status
+    from espeer.p2p.swarm import PeerView
+    from espeer.records import Experience
+    from espeer.replica import Held, Hit
+
+__all__ = [
+    "AddressInUse",
+    "Answer",
+    "AnswerStream",
+    "BadAddress",
+    "BadSignature",
+    "Choice",
+    "Config",
+    "ConfigError",
+    "ControlError",
+    "EspeerError",
+    "Experience",
+    "FakeModel",
+    "FromTheFuture",
+    "Held",
+    "Hit",
+    "InputError",
+    "Learnt",
+    "MalformedRecord",
+    "ModelError",
+    "ModelNotFound",
+    "ModelUnreadable",
+    "NetworkError",
+    "Node",
+    "NodeNotRunning",
+    "PeerView",
+    "PromptTooLong",
+    "ProtocolError",
+    "QueueFull",
+    "RecordError",
+    "RecordTooLarge",
+    "RemoteError",
+    "Status",
+    "StoreDamaged",
+    "StoreError",
+    "StoreFull",
+    "StoreInUse",
+    "StoreVersionError",
+    "TypeNotHeld",
+]
+
+# libp2p takes a second to import, and most commands of the command line do not need it: these wait until they are asked for
+_LAZY = {
+    "Answer": "espeer.inference",
+    "AnswerStream": "espeer.inference",
+    "Choice": "espeer.inference",
+    "Experience": "espeer.records",
+    "FakeModel": "espeer.llm.fake",
+    "Held": "espeer.replica",
+    "Hit": "espeer.replica",
+    "Learnt": "espeer.node",
+    "Node": "espeer.node",
+    "PeerView": "espeer.p2p.swarm",
+    "Status": "espeer.node",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'espeer' has no attribute {name!r}")

@@ -1,5 +1,9 @@
 """Commands that look at a running node: `recall`, `peers`, `status`, `id`."""
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from espeer.api.client import request
 from espeer.cli.options import Target
 from espeer.cli.show import console, print_experiences, print_json, table
@@ -7,7 +11,9 @@ from espeer.cli.show import console, print_experiences, print_json, table
 _DEFAULT_TARGET = Target()
 
 
-def recall(query: str, /, *, k: int = 5, type: str | None = None, target: Target = _DEFAULT_TARGET) -> None:
+def recall(
+    query: str, /, *, k: Annotated[int, Parameter(alias="-k")] = 5, type: str | None = None, target: Target = _DEFAULT_TARGET
+) -> None:
     """Show the experiences that fit a query best.
 
     Example: espeer recall "Kestrel-3 J18" -k 3

@@ -7,6 +7,10 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from espeer.cli.ask import ask, feedback
+from espeer.cli.experiences import app as experiences
+from espeer.cli.learn import learn
+from espeer.cli.look import id_, peers, recall, status
 from espeer.errors import EspeerError
 
 USAGE_ERROR = 2
@@ -25,16 +29,16 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app.command("espeer.cli.node:node")
-app.command("espeer.cli.ask:ask")
-app.command("espeer.cli.ask:feedback")
-app.command("espeer.cli.learn:learn")
-app.command("espeer.cli.look:recall")
-app.command("espeer.cli.look:peers")
-app.command("espeer.cli.look:status")
-app.command("espeer.cli.look:id_", name="id")
-app.command("espeer.cli.experiences:app", name="experiences")
-app.command("espeer.cli.demo:demo")
+app.command("espeer.cli.node:node", help="Run a node until Ctrl-C.")
+app.command(ask)
+app.command(feedback)
+app.command(learn)
+app.command(recall)
+app.command(peers)
+app.command(status)
+app.command(id_, name="id")
+app.command(experiences)
+app.command("espeer.cli.demo:demo", help="Watch three devices learn from each other.")
 
 
 @app.meta.default

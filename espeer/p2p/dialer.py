@@ -7,10 +7,10 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
-import structlog
 import trio
 
 from espeer.errors import NetworkError
+from espeer.log import get_logger
 from espeer.p2p.addresses import PeerAddress
 from espeer.p2p.links import Links
 
@@ -27,7 +27,7 @@ TRIES: Final = 8
 MAX_KNOWN: Final = 256
 MAX_ADDRESSES_PER_PEER: Final = 4
 
-log = structlog.get_logger("espeer.p2p")
+log = get_logger(__name__)
 
 
 class Dialer:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import structlog
 import trio
 from libp2p.abc import ISubscriptionAPI
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 
 from espeer.errors import EspeerError
+from espeer.log import get_logger
 from espeer.p2p.door import Counters, Door
 from espeer.p2p.host import Node
 from espeer.p2p.outbox import Outbox, Pace
@@ -24,7 +24,7 @@ RATE: Final = 20.0
 """Messages published per second; libp2p's publish has no backpressure of its own."""
 BURST: Final = 5
 
-log = structlog.get_logger("espeer.p2p")
+log = get_logger(__name__)
 
 
 class Gossip:

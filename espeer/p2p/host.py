@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
 import trio
 from libp2p import new_host
 from libp2p.abc import IHost
@@ -25,6 +24,7 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 
 from espeer.errors import AddressInUse, NetworkError
+from espeer.log import get_logger
 from espeer.p2p import hardening
 from espeer.p2p.addresses import PeerAddress
 from espeer.p2p.hardening import IdleConnector, SafeGossipSub, SafePubsub, guard
@@ -38,7 +38,7 @@ MAX_CONNECTIONS: Final = 64
 
 _MESHSUB: Final = (TProtocol("/meshsub/1.1.0"), TProtocol("/meshsub/1.0.0"))  # 1.2 sends an IDONTWANT per message and peer
 
-log = structlog.get_logger("espeer.p2p")
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
 import trio
 from libp2p.peer.id import ID
 
 from espeer.errors import EspeerError
+from espeer.log import get_logger
 from espeer.p2p.addresses import parse_listen, parse_peer
 from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Counters, Door
@@ -25,7 +25,7 @@ __all__ = ["Counters", "Door", "PeerView", "Swarm"]
 FIRST_RESTART: Final = 1.0
 LAST_RESTART: Final = 60.0
 
-log = structlog.get_logger("espeer.p2p")
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-import structlog
 import trio
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
@@ -13,6 +12,7 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 
 from espeer.errors import EspeerError
+from espeer.log import get_logger
 from espeer.p2p.addresses import seen_from_outside, usable
 from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Counters, Door
@@ -31,7 +31,7 @@ MAX_INBOUND: Final = 8
 """How many exchanges that peers began may run at a time; each may hold two lists of ids."""
 MAX_INBOUND_PER_PEER: Final = 2
 
-log = structlog.get_logger("espeer.p2p")
+log = get_logger(__name__)
 
 
 class Sync:
