@@ -14,7 +14,7 @@ from espeer.llm.choice import Method, choice_prompt, pick
 from espeer.llm.engine import Engine
 from espeer.llm.model import Prompt, Sampling
 from espeer.replica import Hit, Replica
-from espeer.threads import in_thread
+from espeer.tasks import in_thread
 
 MAX_CHOICES = 26
 """As many as there are letters."""

@@ -26,8 +26,8 @@ from espeer.p2p.swarm import PeerView, Swarm
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Held, Hit, Replica
 from espeer.store import Interaction, Store
+from espeer.tasks import background, in_thread
 from espeer.text import clean
-from espeer.threads import in_thread
 
 MAX_INPUT = 8 * 1024
 """The most UTF-8 bytes of a question, a report, a response or a feedback."""
@@ -122,20 +122,13 @@ class Node:
             self._calibrating = trio.Lock()
             self._swarm = None if self.config.offline else self._make_swarm()
             self._learner = self._make_learner()
-            failure: Exception | None = None
-            async with trio.open_nursery() as nursery:
-                try:
-                    await nursery.start(self._engine.run)
-                    if self._swarm:
-                        await nursery.start(self._swarm.run)
-                    await nursery.start(self._learner.run)
-                    log.info("node is up", peer_id=self._identity.peer_id, addresses=self.addresses(), model=model.name)
-                    yield
-                except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery, which would wrap it in a group
-                    failure = error
-                nursery.cancel_scope.cancel()
-            if failure is not None:
-                raise failure
+            async with background() as nursery:
+                await nursery.start(self._engine.run)
+                if self._swarm:
+                    await nursery.start(self._swarm.run)
+                await nursery.start(self._learner.run)
+                log.info("node is up", peer_id=self._identity.peer_id, addresses=self.addresses(), model=model.name)
+                yield
 
     async def _load_model(self) -> Model:
         config = self.config

@@ -10,8 +10,8 @@ import json
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from espeer.errors import ControlError, EspeerError, InputError
 from espeer.folder import private_folder
 from espeer.log import get_logger
 from espeer.node import Node
+from espeer.tasks import background
 
 MAX_REQUEST: Final = 256 * 1024
 _MAX_CONNECTIONS: Final = 64
@@ -139,9 +140,11 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
     async def say(message: dict[str, Any]) -> None:
         await stream.send_all(json.dumps(message).encode() + b"\n")
 
+    reply: dict[str, Any] | None = None
     try:
         handle = _bound(await _request(stream), node, say)
-        async with _cancelled_with(stream):
+        async with background() as nursery:
+            nursery.start_soon(_cancel_when_closed, stream, nursery.cancel_scope)
             reply = {"result": await handle()}
     except EspeerError as error:
         reply = {"error": str(error), "kind": type(error).__name__}
@@ -150,7 +153,15 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
     except Exception:  # a fault of ours must not take the node down
         log.exception("a request failed")
         reply = {"error": "the node failed at this; its log says why", "kind": "InternalError"}
-    await say(reply)
+    if reply is not None:
+        await say(reply)
+
+
+async def _cancel_when_closed(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    """Cancel the work for a client that closes its connection; it has nothing else to send."""
+    with suppress(trio.BrokenResourceError):
+        await stream.receive_some(1)
+    scope.cancel()
 
 
 async def _request(stream: trio.SocketStream) -> Any:
@@ -176,23 +187,6 @@ def _bound(request: Any, node: Node, say: Say) -> Callable[[], Awaitable[Any]]:
             return partial(_VERBS[verb], node, say, **params)
         case _:
             raise ControlError(f"a request names a verb of {', '.join(_VERBS)} and its params")
-
-
-@asynccontextmanager
-async def _cancelled_with(stream: trio.SocketStream) -> AsyncIterator[None]:
-    """Cancel the block when the client closes its connection."""
-
-    async def watch() -> None:
-        if not await stream.receive_some(1):
-            raise trio.BrokenResourceError
-
-    try:
-        async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            nursery.start_soon(watch)
-            yield
-            nursery.cancel_scope.cancel()
-    except* trio.BrokenResourceError:
-        raise trio.BrokenResourceError from None
 
 
 def _is_same_user(stream: trio.SocketStream) -> bool:

@@ -13,9 +13,9 @@ from cyclopts import Parameter
 from espeer import log
 from espeer.api import control
 from espeer.config import Config, default_data
-from espeer.errors import EspeerError
 from espeer.folder import socket_path
 from espeer.node import Node
+from espeer.tasks import background
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -73,17 +73,10 @@ def node(
 
 
 async def _serve_until_signal(config: Config) -> None:
-    failure: EspeerError | None = None
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
-        async with trio.open_nursery() as nursery:
+        async with background() as nursery:
             nursery.start_soon(_cancel_on, signals, nursery.cancel_scope)
-            try:
-                await _serve(config)
-            except EspeerError as error:  # raised outside the nursery, which would wrap it in a group
-                failure = error
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            await _serve(config)
 
 
 async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -93,7 +86,7 @@ async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
 
 
 async def _serve(config: Config) -> None:
-    async with Node(config) as running, trio.open_nursery() as nursery:
+    async with Node(config) as running, background() as nursery:
         await nursery.start(control.serve, running, socket_path(config.data))
         print(f"node {running.identity.peer_id} is up; others join it with:")  # noqa: T201 - what the operator waits for
         for address in running.addresses():

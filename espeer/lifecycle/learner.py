@@ -20,7 +20,7 @@ from espeer.log import get_logger
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Replica
 from espeer.store import Interaction, Store
-from espeer.threads import in_thread
+from espeer.tasks import in_thread
 
 _RETRY_SECONDS = 30.0
 

@@ -1,0 +1,36 @@
+"""What trio leaves to us: blocking work beside the loop, and tasks that serve a block."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar, TypeVarTuple
+
+import trio
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+async def in_thread(work: Callable[[*Ts], T], *args: *Ts) -> T:
+    """Run short blocking work, such as a database call, in a thread.
+
+    Once begun it is never abandoned: the caller gets its result even if it is cancelled meanwhile, and feels that later.
+    """
+    return await trio.to_thread.run_sync(work, *args)
+
+
+@asynccontextmanager
+async def background() -> AsyncIterator[trio.Nursery]:
+    """Open a nursery for tasks that serve the block: they are cancelled at its end.
+
+    What the block raises comes out as it is; a plain nursery would wrap it in a group. What a task raises is its own fault
+    and comes out in a group.
+    """
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,234 @@
+"""A node as an embedder uses it, without a network and with the shipped fake model."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+import espeer
+from espeer import Config, FakeModel, Node
+from espeer.errors import ConfigError, InputError, PromptTooLong, StoreInUse
+from espeer.llm.model import Prompt, Sampling
+
+
+def offline(folder: Path, **changes: object) -> Config:
+    return Config(**({"data": folder, "offline": True, "episode_age": 1e6} | changes))  # type: ignore[arg-type]
+
+
+def node_on(folder: Path, model: FakeModel | None = None, **changes: object) -> Node:
+    return Node(offline(folder, **changes), model=model or FakeModel())
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+async def test_what_was_learnt_is_in_the_next_answer(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        learnt = await node.learn("Pump P7 shows E42 when cold.", feedback="Purge the line for 40 s.", wait=True)
+        answer = await node.ask("Pump P7 shows E42. What now?")
+        (used,) = answer.experiences
+        assert used.id == learnt.experience
+        assert used.experience.author == node.identity.public
+        assert answer.type == "general"
+        assert 0 <= answer.confidence <= 1
+        assert answer.ttft_ms > 0
+        assert "P7" in answer.text
+
+
+async def test_nothing_fitting_means_plain_inference(tmp_path: Path) -> None:
+    asked: list[Prompt] = []
+
+    def reply(prompt: Prompt, _: Sampling) -> str:
+        asked.append(prompt)
+        return "Paris."
+
+    async with node_on(tmp_path, FakeModel(reply)) as node:
+        answer = await node.ask("What is the capital of France?")
+        assert (answer.text, answer.experiences, answer.type) == ("Paris.", (), None)
+        assert "Notes" not in asked[0].messages[-1].content
+
+
+async def test_recall_can_be_switched_off_for_one_question(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        await node.learn("Pump P7 shows E42.", feedback="Purge.", wait=True)
+        assert (await node.ask("Pump P7 shows E42?", recall=0)).experiences == ()
+
+
+async def test_a_stream_gives_the_pieces_of_its_answer(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(lambda *_: "one two three")) as node, node.stream("Count.") as stream:
+        assert await anext(stream) == "one"
+        pieces = [piece async for piece in stream]
+        answer = await stream.answer()
+        assert "one" + "".join(pieces) == answer.text == "one two three"
+
+
+async def test_a_stream_left_early_frees_the_model(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(lambda *_: "word " * 100)) as node:
+        async with node.stream("Talk.") as stream:
+            await anext(stream)
+        with trio.fail_after(5):
+            assert (await node.ask("Again?")).text.startswith("word")
+
+
+async def test_choices_are_scored_with_what_was_recalled(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        await node.learn("Pump P7 shows E42 when cold.", feedback="Purge the amber line.", wait=True)
+        choice = await node.choose("Pump P7, E42: which line?", ["the green line", "the amber line"])
+        assert (choice.index, choice.text) == (1, "the amber line")
+        assert choice.confidence == max(choice.probabilities)
+        assert sum(choice.probabilities) == pytest.approx(1)
+        assert len(choice.experiences) == 1
+
+
+async def test_the_way_to_choose_is_measured_once_per_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with node_on(tmp_path / "a") as node:
+        measured = await node.calibrate()
+
+    async def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("espeer.llm.calibration.measure", never)
+    async with node_on(tmp_path / "b") as node:
+        assert await node.calibrate() == measured
+
+
+@pytest.mark.parametrize("choices", [[], ["one"], ["one", " "], ["x"] * 27])
+async def test_choices_must_be_some(tmp_path: Path, choices: list[str]) -> None:
+    async with node_on(tmp_path) as node:
+        with pytest.raises(InputError, match="give 2 to 26 choices"):
+            await node.choose("Which?", choices)
+
+
+async def test_feedback_with_a_text_is_learnt_from(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(lambda *_: "No idea.")) as node:
+        answer = await node.ask("What does E42 on pump P7 mean?")
+        await node.feedback(answer.id, "Air in the line: purge it.")
+        await node.feedback(answer.id, good=False)  # a second word on the same answer is no second interaction
+        await node.flush()
+        (held,) = await node.experiences()
+        assert "purge" in held.experience.text
+
+
+async def test_a_good_answer_is_learnt_unless_recall_gave_it(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(lambda *_: "Purge the line.")) as node:
+        first = await node.ask("What does E42 mean?")
+        await node.feedback(first.id, good=True)
+        await node.flush()
+        second = await node.ask("What does E42 mean?")
+        assert second.experiences
+        await node.feedback(second.id, good=True)
+        await node.flush()
+        assert len(await node.experiences()) == 1
+
+
+async def test_feedback_needs_an_answer_and_something_to_say(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        told = await node.learn("E42.")
+        for wrong in (told.interaction, 999):
+            with pytest.raises(InputError, match=f"there is no answer {wrong}"):
+                await node.feedback(wrong, "text")
+        with pytest.raises(InputError, match="give the feedback a text"):
+            await node.feedback(1)
+
+
+@pytest.mark.parametrize("bad", ["", "\x00", "x" * 9000])
+async def test_bad_texts_are_refused_everywhere_and_nothing_is_stored(tmp_path: Path, bad: str) -> None:
+    async with node_on(tmp_path) as node:
+        for call in (node.ask, node.learn, node.recall):
+            with pytest.raises(InputError):
+                await call(bad)
+        await node.flush()
+        assert (await node.status()).records == ()
+
+
+async def test_a_type_that_is_not_held_is_refused(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        with pytest.raises(InputError, match="does not hold the type 'doors'"):
+            await node.learn("E42.", type="doors")
+
+
+async def test_a_question_over_the_context_is_refused_in_words(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(context=512)) as node:
+        with pytest.raises(PromptTooLong, match="does not fit the model's context of 512 tokens"):
+            await node.ask("why " * 600)
+
+
+async def test_experiences_are_left_out_rather_than_the_context_overrun(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(context=512), answer_tokens=100) as node:
+        for number in range(3):
+            await node.learn(f"Fault E42 number {number}: " + "check the seal " * 40, wait=True)
+        answer = await node.ask("What about fault E42?")
+        assert 0 < len(answer.experiences) < 3
+
+
+async def test_the_folder_is_one_nodes_alone(tmp_path: Path) -> None:
+    async with node_on(tmp_path):
+        with pytest.raises(StoreInUse):
+            async with node_on(tmp_path):
+                pass
+
+
+async def test_a_restart_remembers(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        await node.learn("Pump P7 shows E42.", feedback="Purge the line.")
+        peer_id = node.identity.peer_id
+    async with node_on(tmp_path) as node:
+        await node.flush()
+        assert node.identity.peer_id == peer_id
+        assert len(await node.recall("E42")) == 1
+
+
+async def test_what_the_block_raises_comes_out_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with node_on(tmp_path):
+            raise ZeroDivisionError
+
+
+async def test_cancelling_the_block_closes_the_node(tmp_path: Path) -> None:
+    with trio.move_on_after(0.2) as scope:
+        async with node_on(tmp_path):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    async with node_on(tmp_path):
+        pass
+
+
+async def test_two_nodes_share_what_one_learns(tmp_path: Path) -> None:
+    def config(name: str, *bootstrap: str) -> Config:
+        return Config(data=tmp_path / name, types=("pumps",), bootstrap=bootstrap, episode_age=1e6)
+
+    async with Node(config("a"), model=FakeModel()) as a, Node(config("b", *a.addresses()), model=FakeModel()) as b:
+        learnt = await a.learn("Pump P7 shows E42.", feedback="Purge the line.", wait=True)
+        with trio.fail_after(30):
+            while not (hits := await b.recall("P7 E42")):
+                await trio.lowlevel.checkpoint()
+        assert hits[0].id == learnt.experience
+        assert hits[0].experience.author == a.identity.public
+        assert [peer.peer_id for peer in b.peers()] == [a.identity.peer_id]
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ({"types": ()}, "types"),
+        ({"types": ("a", "a")}, "types"),
+        ({"types": ("Pumps",)}, "type 'Pumps'"),
+        ({"network": "my net"}, "network 'my net'"),
+        ({"threads": 0}, "threads is 0"),
+        ({"context": 10}, "context is 10"),
+        ({"episode_age": 0.0}, "episode-age"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(setting: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        Config(**setting)  # type: ignore[arg-type]
+
+
+def test_the_public_face_is_sorted_whole_and_documented() -> None:
+    assert espeer.__all__ == sorted(espeer.__all__)
+    for name in espeer.__all__:
+        assert getattr(espeer, name).__doc__, name
+    with pytest.raises(AttributeError):
+        _ = espeer.nothing
