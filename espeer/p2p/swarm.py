@@ -110,7 +110,7 @@ class Swarm:
                 await self._session(listening)
             except* Exception as group:  # noqa: BLE001 - whatever libp2p fails with, the node goes on
                 failure = _leaf(group)
-            if not started and isinstance(failure, EspeerError):
+            if not started:  # what fails at once would fail again
                 raise failure
             if trio.current_time() - began > LAST_RESTART:
                 delay = FIRST_RESTART
