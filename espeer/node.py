@@ -15,6 +15,7 @@ from espeer.config import Config
 from espeer.errors import InputError
 from espeer.folder import claimed, identity_path, store_path
 from espeer.inference import Answer, AnswerStream, Choice, Inference
+from espeer.interaction import Interaction
 from espeer.lifecycle.learner import Learner
 from espeer.llm import calibration
 from espeer.llm.engine import Engine
@@ -25,7 +26,7 @@ from espeer.p2p.identity import Identity, load_or_create
 from espeer.p2p.swarm import PeerView, Swarm
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Held, Hit, Replica
-from espeer.store import Interaction, Store
+from espeer.store import Store
 from espeer.tasks import background, in_thread
 from espeer.text import clean
 

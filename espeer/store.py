@@ -8,11 +8,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from espeer.errors import StoreDamaged, StoreError, StoreFull, StoreVersionError
+from espeer.interaction import Interaction
 from espeer.records import Retraction, SignedRecord, encode
 
 APPLICATION_ID: Final = 0x65737072  # "espr", so that somebody else's database is not taken for a store
@@ -52,28 +52,6 @@ def _m001_initial(db: sqlite3.Connection) -> None:
         "CREATE INDEX view_by_state ON view (state)",
     ):
         db.execute(statement)
-
-
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """One raw exchange. It never leaves the node.
-
-    :ivar id: its number in the store; 0 before it is stored.
-    :ivar created: milliseconds since the Unix epoch.
-    :ivar query: what was asked or observed.
-    :ivar response: what was answered or tried; may be empty.
-    :ivar feedback: what the outcome was; may be empty.
-    :ivar source: "user" or "answer", who brought it.
-    :ivar type: the topic type that its user named, or "".
-    """
-
-    id: int
-    created: int
-    query: str
-    response: str = ""
-    feedback: str = ""
-    source: str = "user"
-    type: str = ""
 
 
 _SELECT_INTERACTION = "SELECT id, created, query, response, feedback, source, type FROM interactions "

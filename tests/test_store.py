@@ -13,9 +13,10 @@ import pytest
 
 from espeer import store as store_module
 from espeer.errors import StoreDamaged, StoreError, StoreFull, StoreVersionError
+from espeer.interaction import Interaction
 from espeer.records import SignedRecord
 from espeer.replica import Replica
-from espeer.store import Interaction, Store
+from espeer.store import Store
 
 
 def interaction(query: str = "The pump leaks.", **changes: object) -> Interaction:
@@ -146,7 +147,8 @@ from pathlib import Path
 from nacl.signing import SigningKey
 from espeer import records
 from espeer.replica import Replica
-from espeer.store import Interaction, Store
+from espeer.interaction import Interaction
+from espeer.store import Store
 
 folder, start = Path(sys.argv[1]), int(sys.argv[2])
 key = SigningKey(bytes(range(32)))

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from espeer.bm25 import BM25Index
+from espeer.interaction import Interaction
 from espeer.lifecycle import prompts
 from espeer.lifecycle.episodes import codes
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.model import Sampling
 from espeer.records import MAX_TEXT
-from espeer.store import Interaction
 from espeer.text import is_clean
 
 MAX_DISTILLATE: Final = 600

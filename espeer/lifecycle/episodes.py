@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from espeer.bm25 import BM25Index
-from espeer.store import Interaction
+from espeer.interaction import Interaction
 
 SIMILARITY: Final = 0.5
 """Interactions of at least this similarity (see :func:`similarity`) belong together."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 import trio
 
 from espeer.errors import ModelError, PromptTooLong, StoreError
+from espeer.interaction import Interaction
 from espeer.lifecycle.classify import classify
 from espeer.lifecycle.distil import Distillate, distil, extract
 from espeer.lifecycle.episodes import EpisodeBuffer
@@ -19,7 +20,7 @@ from espeer.llm.engine import Engine
 from espeer.log import get_logger
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Replica
-from espeer.store import Interaction, Store
+from espeer.store import Store
 from espeer.tasks import in_thread
 
 _RETRY_SECONDS = 30.0

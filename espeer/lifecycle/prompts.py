@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from espeer.interaction import Interaction
 from espeer.llm.model import Message, Prompt
-from espeer.store import Interaction
 
 VERSION: Final = 1
 

@@ -5,13 +5,13 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espeer.interaction import Interaction
 from espeer.lifecycle import prompts
 from espeer.lifecycle.distil import Distillate, distil, extract, problems
 from espeer.llm.engine import Engine
 from espeer.llm.fake import FakeModel
 from espeer.llm.model import Prompt, Sampling
 from espeer.records import MAX_TEXT
-from espeer.store import Interaction
 from espeer.text import is_clean
 
 EPISODE = [

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espeer.interaction import Interaction
 from espeer.lifecycle.episodes import EpisodeBuffer, codes, similarity
-from espeer.store import Interaction
 
 queries = st.sampled_from(["E42 on the pump", "E42 on the pump again", "K7 on the dryer", "the lift is slow", "", "door"])
 

@@ -11,13 +11,14 @@ from nacl.signing import SigningKey
 
 from espeer import records
 from espeer.errors import QueueFull, StoreFull
+from espeer.interaction import Interaction
 from espeer.lifecycle.learner import Learner
 from espeer.llm.engine import Engine
 from espeer.llm.fake import FakeModel
 from espeer.llm.model import Model, Prompt, Sampling
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Replica
-from espeer.store import Interaction, Store
+from espeer.store import Store
 
 KEY = SigningKey(bytes(range(32)))
 
