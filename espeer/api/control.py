@@ -27,6 +27,7 @@ from espeer.tasks import background
 
 MAX_REQUEST: Final = 256 * 1024
 _MAX_CONNECTIONS: Final = 64
+_REQUEST_SECONDS: Final = 10.0
 
 Say = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -142,14 +143,16 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
 
     reply: dict[str, Any] | None = None
     try:
-        handle = _bound(await _request(stream), node, say)
+        with trio.fail_after(_REQUEST_SECONDS):
+            request = await _request(stream)
+        handle = _bound(request, node, say)
         async with background() as nursery:
             nursery.start_soon(_cancel_when_closed, stream, nursery.cancel_scope)
             reply = {"result": await handle()}
     except EspeerError as error:
         reply = {"error": str(error), "kind": type(error).__name__}
-    except trio.BrokenResourceError:
-        raise
+    except (trio.BrokenResourceError, trio.TooSlowError):
+        return  # nobody there, or nobody who talks
     except Exception:  # a fault of ours must not take the node down
         log.exception("a request failed")
         reply = {"error": "the node failed at this; its log says why", "kind": "InternalError"}

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from espeer.api.client import request
 from espeer.cli.options import Target
@@ -41,7 +42,9 @@ def peers(*, target: Target = _DEFAULT_TARGET) -> None:
     else:
         made = table("peer", "types", "in the mesh of", "addresses")
         for peer in found:
-            made.add_row(peer["peer_id"], ", ".join(peer["types"]), ", ".join(peer["mesh"]), "\n".join(peer["addresses"]))
+            made.add_row(
+                peer["peer_id"], ", ".join(peer["types"]), ", ".join(peer["mesh"]), escape("\n".join(peer["addresses"]))
+            )
         console.print(made)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from espeer.errors import ModelError, ModelNotFound, ModelUnreadable, PromptTooLong
 from espeer.llm import native
 from espeer.llm.chat import Chat, PlainChat, TemplateChat
+from espeer.llm.loops import is_looping
 from espeer.llm.model import Checkpoint, Prompt, Sampling, Score
 from espeer.llm.stream import TextStream
 from espeer.llm.weights import check_header, digest
@@ -84,7 +85,7 @@ class LlamaModel:
         return len(self._tokens(prompt))
 
     def generate(self, prompt: Prompt, sampling: Sampling, checkpoint: Checkpoint) -> Iterator[str]:
-        """Yield the answer in pieces of text, each valid Unicode.
+        """Yield the answer in pieces of text, each valid Unicode. An answer that falls into a loop ends there.
 
         Errors are raised when the first piece is asked for.
 
@@ -93,6 +94,7 @@ class LlamaModel:
         """
         tokens = self._tokens(prompt)
         self._check_room(len(tokens), sampling.max_tokens, "answer")
+        asked = len(tokens)
         text = TextStream((*sampling.stop, *self._chat.stop))
         with native.sampler(self._vocabulary, sampling) as sampler:
             for _ in range(sampling.max_tokens):
@@ -101,6 +103,8 @@ class LlamaModel:
                 if self._vocabulary.ends(token):
                     break
                 tokens.append(token)
+                if is_looping(tokens[asked:]):
+                    break
                 if piece := text.feed(self._vocabulary.piece(token)):
                     yield piece
                 if text.stopped:
