@@ -3,18 +3,26 @@
 import importlib.metadata
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from espeer.cli.ask import ask, feedback
+from espeer.cli.demo import demo
 from espeer.cli.experiences import app as experiences
 from espeer.cli.learn import learn
 from espeer.cli.look import id_, peers, recall, status
+from espeer.cli.node import node
 from espeer.errors import EspeerError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+
+
+def _shown(default: Any) -> str | None:
+    """Show a default as it would be typed; "off" and "none given" go without saying."""
+    return " ".join(map(str, default)) if isinstance(default, tuple) else None if default is False else str(default)
+
 
 app = App(
     name="espeer",
@@ -22,14 +30,14 @@ app = App(
     help_epilogue="Exit codes: 0 done, 1 it failed (one line says why), 2 wrong usage, 130 interrupted.",
     version=lambda: importlib.metadata.version("espeer"),
     help_format="plaintext",
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), show_default=_shown),
     exit_on_error=False,
     print_error=False,
     help_on_error=False,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app.command("espeer.cli.node:node", help="Run a node until Ctrl-C.")
+app.command(node)
 app.command(ask)
 app.command(feedback)
 app.command(learn)
@@ -38,7 +46,7 @@ app.command(peers)
 app.command(status)
 app.command(id_, name="id")
 app.command(experiences)
-app.command("espeer.cli.demo:demo", help="Watch three devices learn from each other.")
+app.command(demo)
 
 
 @app.meta.default
@@ -46,10 +54,12 @@ def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     debug: Annotated[bool, Parameter(help="Show a traceback where something fails.")] = False,
 ) -> int:
+    if "-" in tokens and "--" not in tokens:  # to cyclopts it would be an option without a name
+        tokens = (*(part for part in tokens if part != "-"), "--", "-")
     try:
         app(tokens)
     except CycloptsError as error:
-        return _fail(_first_line(str(error)) + "; see `espeer --help`", USAGE_ERROR)
+        return _fail(_one_line(str(error)) + "; see `espeer --help`", USAGE_ERROR)
     except EspeerError as error:
         if debug:
             traceback.print_exc()
@@ -62,15 +72,12 @@ def _launch(
     except Exception as error:  # noqa: BLE001 - a fault of ours: one line for the user, the rest with --debug
         if debug:
             traceback.print_exc()
-        return _fail(
-            f"unexpected {type(error).__name__}: {_first_line(str(error))}; run it again with --debug and report it", 1
-        )
+        return _fail(f"unexpected {type(error).__name__}: {_one_line(str(error))}; run it again with --debug and report it", 1)
     return 0
 
 
-def _first_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[0].rstrip(".") if lines else ""
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
 
 
 def _fail(message: str, code: int) -> int:
