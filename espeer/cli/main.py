@@ -21,7 +21,9 @@ INTERRUPTED = 130
 
 def _shown(default: Any) -> str | None:
     """Show a default as it would be typed; "off" and "none given" go without saying."""
-    return " ".join(map(str, default)) if isinstance(default, tuple) else None if default is False else str(default)
+    if default in (None, False, ()):
+        return None
+    return " ".join(default) if isinstance(default, tuple) else str(default)
 
 
 app = App(
@@ -77,7 +79,7 @@ def _launch(
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+    return " ".join(text.split())
 
 
 def _fail(message: str, code: int) -> int:

@@ -11,10 +11,8 @@ import trio
 from cyclopts import Parameter
 
 from espeer import log
-from espeer.api import control
 from espeer.config import Config, default_data
 from espeer.folder import socket_path
-from espeer.node import Node
 from espeer.tasks import background
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -86,6 +84,9 @@ async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
 
 
 async def _serve(config: Config) -> None:
+    from espeer.api import control  # noqa: PLC0415 - libp2p takes a second to import, and no other command needs it
+    from espeer.node import Node  # noqa: PLC0415
+
     async with Node(config) as running, background() as nursery:
         await nursery.start(control.serve, running, socket_path(config.data))
         print(f"node {running.identity.peer_id} is up; others join it with:")  # noqa: T201 - what the operator waits for
