@@ -9,15 +9,12 @@ import trio
 
 from espeer.errors import InputError, PromptTooLong
 from espeer.lifecycle import prompts
+from espeer.lifecycle.choice import MAX_CHOICES, Method, pick
 from espeer.lifecycle.classify import by_evidence
-from espeer.llm.choice import Method, choice_prompt, pick
 from espeer.llm.engine import Engine
 from espeer.llm.model import Prompt, Sampling
 from espeer.replica import Hit, Replica
 from espeer.tasks import in_thread
-
-MAX_CHOICES = 26
-"""As many as there are letters."""
 
 _CONFIDENCE_TOKENS = 48
 """What the question for the confidence adds to a prompt, with room to spare."""
@@ -135,9 +132,8 @@ class Inference:
             raise InputError(f"give 2 to {MAX_CHOICES} choices, none of them empty")
         hits = await self._recall(question, recall, type)
         longest = max(self._engine.model.count(choice) for choice in choices) + 8
-        form = lambda notes: choice_prompt(question, choices, notes, method)[0]  # noqa: E731
-        prompt, used = await self._packed(hits, form, longest)
-        continuations = choice_prompt(question, choices, [hit.experience.text for hit in used], method)[1]
+        prompt, used = await self._packed(hits, lambda notes: prompts.choose(question, choices, notes, method)[0], longest)
+        continuations = prompts.choose(question, choices, [hit.experience.text for hit in used], method)[1]
         index, probabilities = pick(await self._engine.score(prompt, continuations), method)
         return Choice(index, choices[index], probabilities[index], tuple(probabilities), used, method, _since(started))
 

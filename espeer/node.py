@@ -16,8 +16,8 @@ from espeer.errors import InputError
 from espeer.folder import claimed, identity_path, store_path
 from espeer.inference import Answer, AnswerStream, Choice, Inference
 from espeer.interaction import Interaction
+from espeer.lifecycle import calibration, prompts
 from espeer.lifecycle.learner import Learner
-from espeer.llm import calibration
 from espeer.llm.engine import Engine
 from espeer.llm.loading import open_model
 from espeer.llm.model import Model
@@ -52,6 +52,7 @@ class Learnt:
 class Status:
     """How a node is doing.
 
+    :ivar prompts: version of the prompts, :data:`espeer.lifecycle.prompts.VERSION`.
     :ivar records: (type, state, number) of the records held.
     :ivar methods: how many of the node's own experiences came about by each method, see :data:`espeer.records.METHODS`.
     :ivar learning: interactions and episodes that are not distilled yet.
@@ -64,6 +65,7 @@ class Status:
     network_name: str
     types: tuple[str, ...]
     model: str
+    prompts: int
     peers: int
     records: tuple[tuple[str, str, int], ...]
     methods: dict[str, int]
@@ -315,6 +317,7 @@ class Node:
             network_name=self.config.network,
             types=self.config.types,
             model=self._engine.model.name,
+            prompts=prompts.VERSION,
             peers=len(self.peers()),
             records=tuple(await in_thread(self._store.counts)),
             methods=await in_thread(self._store.method_counts, self._identity.public),

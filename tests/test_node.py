@@ -89,7 +89,7 @@ async def test_the_way_to_choose_is_measured_once_per_model(tmp_path: Path, monk
     async def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("espeer.llm.calibration.measure", never)
+    monkeypatch.setattr("espeer.lifecycle.calibration.measure", never)
     async with node_on(tmp_path / "b") as node:
         assert await node.calibrate() == measured
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from espeer.interaction import Interaction
+from espeer.lifecycle.choice import LETTERS, Method
 from espeer.llm.model import Message, Prompt
 
 VERSION: Final = 1
@@ -35,6 +36,11 @@ _INSTRUCT_EXAMPLES: Final = (
 _CLASSIFY: Final = "You sort texts into topics. Answer with the one topic that fits best."
 _ASK: Final = "You answer questions briefly and truthfully."
 _ASK_WITH_NOTES: Final = "You answer questions briefly, from the notes. Copy codes, numbers and names exactly."
+_CHOOSE: Final[dict[Method, str]] = {
+    "text": "Answer the question in a few words, from the notes of what others learnt.",
+    "letter": "Answer the question with the letter of the right choice, from the notes of what others learnt.",
+}
+_CHOOSE_OPENING: Final = "Answer:"
 _CONFIDENCE: Final = "Is your answer right? Say Yes or No."
 
 
@@ -61,6 +67,23 @@ def ask(question: str, notes: Sequence[str]) -> Prompt:
         return Prompt((Message("system", _ASK), Message("user", question)))
     listed = "\n".join(f"- {note}" for note in notes)
     return Prompt((Message("system", _ASK_WITH_NOTES), Message("user", f"Notes:\n{listed}\n\nQuestion: {question}")))
+
+
+def choose(question: str, choices: Sequence[str], notes: Sequence[str], method: Method) -> tuple[Prompt, tuple[str, ...]]:
+    """Ask a question with several answers; return the prompt and the continuations to score, one for each choice.
+
+    :param choices: at most :data:`espeer.lifecycle.choice.MAX_CHOICES`.
+    :param notes: what was recalled for the question.
+    """
+    lines = ["Notes:", *(f"- {note}" for note in notes), ""] if notes else []
+    lines.append(f"Question: {question}")
+    continuations = tuple(f" {choice}" for choice in choices)
+    if method == "letter":
+        letters = LETTERS[: len(choices)]
+        lines += [f"{letter}. {choice}" for letter, choice in zip(letters, choices, strict=True)]
+        continuations = tuple(f" {letter}" for letter in letters)
+    messages = (Message("system", _CHOOSE[method]), Message("user", "\n".join(lines)))
+    return Prompt(messages, _CHOOSE_OPENING), continuations
 
 
 def confidence(asked: Prompt, answer: str) -> Prompt:

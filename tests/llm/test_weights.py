@@ -250,7 +250,7 @@ def test_open_model(tmp_path: Path) -> None:
 
 def test_the_interface_does_not_need_llama_cpp() -> None:
     code = (
-        "import sys, espeer.llm.model, espeer.llm.fake, espeer.llm.engine, espeer.llm.choice, espeer.llm.calibration,"
+        "import sys, espeer.llm.model, espeer.llm.fake, espeer.llm.engine, espeer.lifecycle.calibration,"
         " espeer.llm.weights, espeer.llm.loading; assert 'llama_cpp' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

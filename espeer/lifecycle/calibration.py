@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from espeer.llm.choice import Method, choice_prompt, pick
+from espeer.lifecycle import prompts
+from espeer.lifecycle.choice import Method, pick
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.weights import cache_folder, read_json, write_json
 
@@ -118,7 +119,7 @@ async def measure(engine: Engine) -> Calibration:
     right: dict[Method, int] = {"letter": 0, "text": 0}
     for method in right:
         for item in CALIBRATION:
-            prompt, continuations = choice_prompt(item.question, item.choices, [item.passage] if item.passage else [], method)
+            prompt, continuations = prompts.choose(item.question, item.choices, [item.passage] if item.passage else [], method)
             scores = await engine.score(prompt, continuations, priority=Priority.DISTIL)
             right[method] += pick(scores, method)[0] == item.answer
     return Calibration(right["letter"] / len(CALIBRATION), right["text"] / len(CALIBRATION))
@@ -141,4 +142,4 @@ def save(digest: str, calibration: Calibration, cache: Path | None = None) -> No
 
 
 def _path(digest: str, cache: Path | None) -> Path:
-    return (cache or cache_folder()) / "calibration" / f"{digest}-v1.json"
+    return (cache or cache_folder()) / "calibration" / f"{digest}-prompts-{prompts.VERSION}.json"

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from espeer.llm.calibration import CALIBRATION, Calibration, load, measure, save
+from espeer.lifecycle.calibration import CALIBRATION, Calibration, load, measure, save
 from espeer.llm.engine import Engine
 from espeer.llm.fake import FakeModel
-from espeer.llm.llama import LlamaModel
+from espeer.llm.model import Model
 
 
 async def test_it_measures_both_ways(nursery: trio.Nursery) -> None:
@@ -43,7 +43,8 @@ def test_it_is_remembered(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"letter_accuracy": 2.0, "text_accuracy": 0.5}', b"\xff"])
 def test_a_damaged_file_counts_as_none(tmp_path: Path, damage: bytes) -> None:
     save("ab", Calibration(0.25, 0.75), tmp_path)
-    (tmp_path / "calibration" / "ab-v1.json").write_bytes(damage)
+    (file,) = (tmp_path / "calibration").iterdir()
+    file.write_bytes(damage)
     assert load("ab", tmp_path) is None
 
 
@@ -53,8 +54,8 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-async def test_the_default_model_is_better_by_text(smollm: LlamaModel, nursery: trio.Nursery) -> None:
-    engine = Engine(smollm)
+async def test_the_default_model_is_better_by_text(real_model: Model, nursery: trio.Nursery) -> None:
+    engine = Engine(real_model)
     await nursery.start(engine.run)
     measured = await measure(engine)
     assert measured.method == "text"

@@ -1,18 +1,19 @@
 import pytest
 
-from espeer.llm.choice import choice_prompt, pick
+from espeer.lifecycle import prompts
+from espeer.lifecycle.choice import pick
 from espeer.llm.model import Score
 
 
 def test_by_text_the_choices_are_not_in_the_prompt() -> None:
-    prompt, continuations = choice_prompt("Which port?", ["port 1", "port 2"], ["Use port 2.", "Mind the gap."], "text")
+    prompt, continuations = prompts.choose("Which port?", ["port 1", "port 2"], ["Use port 2.", "Mind the gap."], "text")
     assert prompt.messages[-1].content == "Notes:\n- Use port 2.\n- Mind the gap.\n\nQuestion: Which port?"
     assert prompt.opening == "Answer:"
     assert continuations == (" port 1", " port 2")
 
 
 def test_by_letter_they_are() -> None:
-    prompt, continuations = choice_prompt("Which port?", ["one", "two"], [], "letter")
+    prompt, continuations = prompts.choose("Which port?", ["one", "two"], [], "letter")
     assert prompt.messages[-1].content == "Question: Which port?\nA. one\nB. two"
     assert continuations == (" A", " B")
 
