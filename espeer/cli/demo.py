@@ -4,12 +4,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from espeer.cli.show import print_json, short, table
 from espeer.demo import drive
@@ -48,21 +48,28 @@ def _live(console: Console, devices: dict[str, Device]) -> Iterator[Progress]:
     progress = Progress(
         TextColumn("{task.description:<30}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     )
-    with Live(Group(_mesh(devices), "", progress), console=console, refresh_per_second=4):
+    with Live(Group(_Mesh(devices), "", progress), console=console, refresh_per_second=2):
         yield progress
 
 
-def _mesh(devices: dict[str, Device]) -> Any:
-    """Show who is connected to whom, and for which topics they are in each other's gossip mesh."""
-    names = drive.names(devices)
-    made = table("device", "process", "peer id", "connected to", "gossip mesh")
-    for name, device in devices.items():
-        peers = device.ask("peers")
-        linked = ", ".join(sorted(names.get(peer["peer_id"], "?") for peer in peers))
-        meshed = ", ".join(sorted({topic for peer in peers for topic in peer["mesh"]})) or "forming"
-        own = next(peer_id for peer_id, other in names.items() if other == name)
-        made.add_row(name, str(device.process.pid), short(own), linked, meshed)
-    return made
+class _Mesh:
+    """The devices as they are now: who is connected to whom, for which topics in whose gossip mesh, and what each holds."""
+
+    def __init__(self, devices: dict[str, Device]) -> None:
+        self._devices = devices
+        self._names = drive.names(devices)
+
+    def __rich__(self) -> Table:
+        """Ask every device anew."""
+        made = table("device", "process", "peer id", "connected to", "in the gossip mesh of", "holds", "made itself")
+        for name, device in self._devices.items():
+            status, peers = device.ask("status"), device.ask("peers")
+            linked = ", ".join(sorted(self._names[peer["peer_id"]] for peer in peers))
+            meshed = ", ".join(sorted({topic for peer in peers for topic in peer["mesh"]})) or "forming"
+            held = sum(row["records"] for row in status["records"])
+            own = sum(status["methods"].values())
+            made.add_row(name, str(device.process.pid), short(status["peer_id"]), linked, meshed, str(held), str(own))
+        return made
 
 
 def _report(console: Console, results: Results) -> None:
