@@ -123,6 +123,18 @@ async def test_a_good_answer_is_learnt_unless_recall_gave_it(tmp_path: Path) -> 
         assert len(await node.experiences()) == 1
 
 
+async def test_a_correction_that_comes_late_is_learnt_as_well(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(lambda *_: "Purge the line.")) as node:
+        answer = await node.ask("What does E42 mean?")
+        await node.feedback(answer.id, good=True)
+        await node.flush()
+        await node.feedback(answer.id, "It was the seal after all.")
+        await node.flush()
+        newest, oldest = await node.experiences()
+        assert "seal" in newest.experience.text
+        assert "seal" not in oldest.experience.text
+
+
 async def test_feedback_needs_an_answer_and_something_to_say(tmp_path: Path) -> None:
     async with node_on(tmp_path) as node:
         told = await node.learn("E42.")
