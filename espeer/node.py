@@ -278,7 +278,8 @@ class Node:
             raise InputError(f"there is no answer {answer}; `espeer ask` prints the number with its answer")
         own_knowledge = good is True and not await in_thread(self._store.was_augmented, answer)
         ready = bool(text) or own_knowledge
-        if text and await in_thread(self._store.experience_of, answer):  # too late for that one: it is learnt from anew
+        learnt = await in_thread(self._store.experience_of, answer)
+        if text and learnt is not None:  # too late for that experience: it is learnt from anew
             return await self.learn(known.query, feedback=text)
         if await in_thread(lambda: self._store.set_feedback(answer, feedback=text, good=good, ready=ready)):
             await self._learner.take(known)
