@@ -57,7 +57,7 @@ def learn(
 def _items(file: Path) -> Iterator[dict[str, str]]:
     """Check the whole file before anything of it is learnt."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # not at U+2028 and its like, which JSON lets stand in a string
     except (OSError, UnicodeError) as error:
         raise InputError(f"cannot read {file}: {error}") from error
     for number, line in enumerate(lines, 1):
