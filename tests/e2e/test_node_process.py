@@ -8,7 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import CLI_SECONDS, ESPEER, NodeProcess, Nodes, Run, espeer, eventually, refusal, refused, run_all
+from processes import (
+    CLI_SECONDS,
+    ESPEER,
+    SLACK_SECONDS,
+    STOP_SECONDS,
+    NodeProcess,
+    Nodes,
+    Run,
+    espeer,
+    eventually,
+    refusal,
+    refused,
+    run_all,
+)
 
 from espeer.folder import socket_path
 
@@ -84,11 +97,15 @@ def test_an_answer_can_be_broken_off_by_the_one_who_asks_and_by_a_signal_to_the_
             assert err.count(b"\n") == 1
 
 
-def test_a_second_signal_while_it_stops_does_no_harm(nodes: Nodes, tmp_path: Path) -> None:
+def test_a_second_signal_while_it_stops_loses_nothing(nodes: Nodes, tmp_path: Path) -> None:
     node = nodes.start(tmp_path / "d")
+    node.ask("learn", text="K7 is shown by the pump.")
     node.process.send_signal(signal.SIGINT)
     eventually("it is stopping", lambda: not socket_path(node.data).exists())
-    node.stop()  # whoever presses Ctrl-C presses it twice
+    node.process.send_signal(signal.SIGINT)
+    node.process.wait(STOP_SECONDS + SLACK_SECONDS)  # how it then ends depends on how far it was
+    assert "Traceback" not in node.said()
+    assert codes_learnt(nodes.start(tmp_path / "d")) == {"K7"}
 
 
 # -- the data folder
