@@ -1,5 +1,6 @@
 """What can be set about a node."""
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,5 +69,5 @@ class Config:
             if value is not None and value < least:
                 raise ConfigError(f"{name.replace('_', '-')} is {value}; the least is {least}")
         for name in ("episode_age", "repair_interval"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name.replace('_', '-')} must be more than 0 seconds")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name.replace('_', '-')} must be a number of seconds above 0")
