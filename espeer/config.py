@@ -30,6 +30,7 @@ class Config:
     :ivar listen: multiaddrs to listen on. Port 0 takes a free one.
     :ivar bootstrap: multiaddrs (with ``/p2p/PEER``) of nodes to join through.
     :ivar offline: no network at all.
+    :ivar learning: distil what was learnt; without it that waits for the next node on the folder that does.
     :ivar threads: threads for the model; None takes what the machine has.
     :ivar context: tokens of the model's context; None takes the model's own, up to 4,096.
     :ivar recall: how many experiences go into a prompt, at most.
@@ -47,6 +48,7 @@ class Config:
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
     bootstrap: tuple[str, ...] = ()
     offline: bool = False
+    learning: bool = True
     threads: int | None = None
     context: int | None = None
     recall: int = 3

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from espeer.errors import ConfigError, StoreInUse
+from espeer.errors import ConfigError, StoreFull, StoreInUse
 
 _MAX_SOCKET_PATH: Final = 100  # Linux takes 107 bytes, macOS 103
 
@@ -47,11 +47,20 @@ def private_folder(path: Path) -> None:
         raise ConfigError(f"cannot use the folder {path}: {error.strerror}; choose another with --data") from error
 
 
+def _sign(lock: int, data: Path) -> None:
+    try:
+        os.truncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        raise StoreFull(f"cannot write to {data}: {error.strerror}; free some disk space and try again") from error
+
+
 @contextmanager
 def claimed(data: Path) -> Iterator[None]:
     """Hold the data folder: one process at a time. The kernel lets go when the process ends, however it ends.
 
     :raises StoreInUse: another process holds it.
+    :raises StoreFull: no room left on its disk.
     :raises ConfigError: it cannot be made or used.
     """
     private_folder(data)
@@ -65,8 +74,7 @@ def claimed(data: Path) -> Iterator[None]:
         except OSError as error:
             holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
             raise StoreInUse(f"{data} is in use by process {holder}; stop that node or choose another --data") from error
-        os.truncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        _sign(lock, data)
         yield
     finally:
         os.close(lock)

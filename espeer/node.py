@@ -26,12 +26,9 @@ from espeer.p2p.identity import Identity, load_or_create
 from espeer.p2p.swarm import PeerView, Swarm
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Held, Hit, Replica
-from espeer.store import Store
+from espeer.store import MAX_ROW, Store
 from espeer.tasks import background, in_thread
-from espeer.text import clean
-
-MAX_INPUT = 8 * 1024
-"""The most UTF-8 bytes of a question, a report, a response or a feedback."""
+from espeer.text import MAX_INPUT, clean
 
 log = get_logger(__name__)
 
@@ -129,7 +126,8 @@ class Node:
                 await nursery.start(self._engine.run)
                 if self._swarm:
                     await nursery.start(self._swarm.run)
-                await nursery.start(self._learner.run)
+                if self.config.learning:
+                    await nursery.start(self._learner.run)
                 log.info("node is up", peer_id=self._identity.peer_id, addresses=self.addresses(), model=model.name)
                 yield
 
@@ -190,7 +188,7 @@ class Node:
         Leaving the block early stops the model. The parameters are those of :meth:`ask`.
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
-        k = self.config.recall if recall is None else recall
+        k = self.config.recall if recall is None else _at_least(0, recall, "recall")
         async with self._inference.stream(question, recall=k, type=type, capture=self._capture) as stream:
             yield stream
 
@@ -215,7 +213,7 @@ class Node:
         seconds that this takes. The question is not captured as an interaction.
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
-        k = self.config.recall if recall is None else recall
+        k = self.config.recall if recall is None else _at_least(0, recall, "recall")
         method = (await self.calibrate()).method
         return await self._inference.choose(question, choices, recall=k, type=type, method=method)
 
@@ -232,6 +230,7 @@ class Node:
     async def recall(self, query: str, *, k: int = 5, type: str | None = None) -> list[Hit]:
         """Return the ``k`` experiences that fit a query best, best first."""
         query = clean(query, limit=MAX_INPUT, what="the query")
+        _at_least(1, k, "k")
         return await in_thread(lambda: self._replica.recall(query, k, type=type))
 
     # -- learning
@@ -273,7 +272,7 @@ class Node:
         if not text and good is None:
             raise InputError("give the feedback a text, or say whether the answer was good")
         text = clean(text, limit=MAX_INPUT, what="the feedback") if text else ""
-        known = await in_thread(self._store.interaction, answer)
+        known = await in_thread(self._store.interaction, answer) if 0 < answer <= MAX_ROW else None
         if known is None or known.source != "answer":
             raise InputError(f"there is no answer {answer}; `espeer ask` prints the number with its answer")
         own_knowledge = good is True and not await in_thread(self._store.was_augmented, answer)
@@ -293,6 +292,7 @@ class Node:
 
     async def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""
+        _at_least(1, limit, "limit")
         return await in_thread(lambda: self._replica.experiences(type=type, limit=limit))
 
     async def experience(self, prefix: str) -> Held:
@@ -338,6 +338,12 @@ class Node:
     async def _learnt(self, interaction: int) -> Learnt:
         record = await in_thread(self._store.experience_of, interaction)
         return Learnt(interaction, record.hex() if record else None)
+
+
+def _at_least(least: int, value: int, name: str) -> int:
+    if value < least:
+        raise InputError(f"{name} is {value}; give {least} or more")
+    return value
 
 
 class _Door:

@@ -15,6 +15,8 @@ from espeer.errors import StoreDamaged, StoreError, StoreFull, StoreVersionError
 from espeer.interaction import Interaction
 from espeer.records import Retraction, SignedRecord, encode
 
+MAX_ROW: Final = 2**63 - 1
+"""The highest number that a row can have."""
 APPLICATION_ID: Final = 0x65737072  # "espr", so that somebody else's database is not taken for a store
 
 _MIGRATIONS: Final[list[Callable[[sqlite3.Connection], None]]] = []

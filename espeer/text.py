@@ -7,8 +7,15 @@ harmless text here: the model layer never reads content as special tokens.
 
 import re
 import unicodedata
+from typing import Final
 
 from espeer.errors import InputError
+
+MAX_INPUT: Final = 8 * 1024
+"""The most UTF-8 bytes of a question, a report, a response or a feedback."""
+
+SLACK: Final = 4
+"""Cleaning shortens a text, but what is more than this many times over its limit is not even tried."""
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
 _SPACES = re.compile(r"[^\S\n]+")
@@ -27,7 +34,7 @@ def clean(raw: str, *, limit: int, what: str) -> str:
     :param what: the name of the text, for the error message.
     :raises InputError: nothing is left, or more than ``limit`` bytes.
     """
-    if len(raw) > 4 * limit:  # bound the work before doing it: cleaning shortens, but not that much
+    if len(raw) > SLACK * limit:  # bound the work before doing it
         raise InputError(f"{what} is too long: {len(raw):,} characters, at most {limit:,} bytes are taken; shorten it")
     text = unicodedata.normalize("NFC", raw.replace("\r\n", "\n"))
     text = _FORBIDDEN.sub(" ", text)

@@ -3,12 +3,16 @@
 import json
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from espeer.errors import NodeNotRunning, RemoteError
+from espeer.errors import InputError, NodeNotRunning, RemoteError
 from espeer.folder import socket_path
 
+NOT_UTF8: Final = "the text is not UTF-8; convert it first, for example with iconv"
+MAX_REQUEST: Final = 256 * 1024
+"""The most bytes of a request, its line feed included."""
 _MAX_LINE: Final = 64 * 1024 * 1024
 
 
@@ -18,9 +22,16 @@ def request(
     """Have the node on the data folder do something, and return its result.
 
     :param on_piece: called with each piece of an answer as it comes.
+    :raises InputError: a text is not UTF-8, or far too long.
     :raises NodeNotRunning: no node runs on that folder.
     :raises RemoteError: the node answered with an error, whose message this carries.
     """
+    try:  # bytes that are not UTF-8 come from the shell as lone surrogates
+        line = json.dumps({"verb": verb, "params": dict(params or {})}, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError as error:
+        raise InputError(NOT_UTF8) from error
+    if len(line) > MAX_REQUEST:
+        raise InputError(f"the text is too long: more than {MAX_REQUEST:,} bytes in all; shorten it")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(str(socket_path(data)))
@@ -28,10 +39,10 @@ def request(
             raise NodeNotRunning(f"no node runs on {data}; start one with `espeer node --data {data}`") from error
         except OSError as error:
             raise NodeNotRunning(f"cannot reach the node on {data}: {error.strerror}") from error
-        connection.sendall(json.dumps({"verb": verb, "params": dict(params or {})}).encode() + b"\n")
-        with connection.makefile("rb") as lines:
-            while line := lines.readline(_MAX_LINE):
-                match json.loads(line):
+        with suppress(ConnectionError), connection.makefile("rb") as lines:  # the node is being stopped
+            connection.sendall(line)
+            while reply := lines.readline(_MAX_LINE):
+                match json.loads(reply):
                     case {"piece": str(piece)}:
                         if on_piece:
                             on_piece(piece)

@@ -19,13 +19,13 @@ from typing import Any, Final
 import trio
 
 from espeer.api import views
+from espeer.api.client import MAX_REQUEST
 from espeer.errors import ControlError, EspeerError, InputError
 from espeer.folder import private_folder
 from espeer.log import get_logger
 from espeer.node import Node
 from espeer.tasks import background
 
-MAX_REQUEST: Final = 256 * 1024
 _MAX_CONNECTIONS: Final = 64
 _REQUEST_SECONDS: Final = 10.0
 

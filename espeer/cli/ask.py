@@ -8,11 +8,12 @@ from typing import Any
 
 import trio
 
-from espeer.api.client import request
+from espeer.api.client import NOT_UTF8, request
 from espeer.cli.options import Target
 from espeer.cli.show import console, print_json, print_sources
 from espeer.errors import InputError
 from espeer.folder import claimed, store_path
+from espeer.text import MAX_INPUT, SLACK
 
 _DEFAULT_TARGET = Target()
 
@@ -76,18 +77,18 @@ def feedback(
 def read_text(argument: str) -> str:
     """Return the text itself, or standard input where it is "-".
 
-    :raises InputError: it is not UTF-8.
+    :raises InputError: it is not UTF-8, or far too long.
     """
+    if argument != "-":
+        return argument
+    most = SLACK * MAX_INPUT
+    given = sys.stdin.buffer.read(most + 1)
+    if len(given) > most:
+        raise InputError(f"the text is too long: more than {most:,} bytes, at most {MAX_INPUT:,} are taken; shorten it")
     try:
-        if argument == "-":
-            return sys.stdin.buffer.read(MAX_STDIN).decode()
-        argument.encode()  # bytes that are not UTF-8 come from the shell as lone surrogates
+        return given.decode()
     except UnicodeError as error:
-        raise InputError("the text is not UTF-8; convert it first, for example with iconv") from error
-    return argument
-
-
-MAX_STDIN = 1024 * 1024
+        raise InputError(NOT_UTF8) from error
 
 
 def _print_piece(piece: str) -> None:
@@ -107,7 +108,7 @@ async def _ask_offline(
         store = Store.open(store_path(data))
         types = tuple(store.types())
         store.close()
-    config = Config(data=data, model=model, offline=True, types=types or Config().types)
+    config = Config(data=data, model=model, offline=True, learning=False, types=types or Config().types)
     async with Node(config) as node, node.stream(question, recall=recall, type=type) as stream:
         async for piece in stream:
             say(piece)

@@ -9,6 +9,7 @@ from espeer.cli.ask import read_text
 from espeer.cli.options import Target
 from espeer.cli.show import console, print_json
 from espeer.errors import InputError
+from espeer.text import MAX_INPUT, clean
 
 _FIELDS = frozenset({"text", "response", "feedback", "type"})
 _DEFAULT_TARGET = Target()
@@ -39,7 +40,7 @@ def learn(
     if bool(text) == bool(file):
         raise InputError("give a text or --file, one of the two")
     if file:
-        items = list(_items(file))
+        items = list(_items(file, request(target.data, "status")["types"]))
         learnt = [request(target.data, "learn", item) for item in items]
         if wait:
             request(target.data, "flush")
@@ -54,7 +55,7 @@ def learn(
         console.print(f"noted {len(learnt)}" + ("" if wait else "; distilled soon, `espeer status` shows how many wait"))
 
 
-def _items(file: Path) -> Iterator[dict[str, str]]:
+def _items(file: Path, held: list[str]) -> Iterator[dict[str, str]]:
     """Check the whole file before anything of it is learnt."""
     try:
         lines = file.read_text(encoding="utf-8").split("\n")  # not at U+2028 and its like, which JSON lets stand in a string
@@ -65,10 +66,23 @@ def _items(file: Path) -> Iterator[dict[str, str]]:
             continue
         try:
             item = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{file}, line {number}: not JSON ({error})") from error
         if not isinstance(item, dict) or "text" not in item or not item.keys() <= _FIELDS:
             raise InputError(f"{file}, line {number}: expected an object with text and, if you like, response, feedback, type")
         if not all(isinstance(value, str) for value in item.values()):
             raise InputError(f"{file}, line {number}: every value must be a string")
+        _check(item, held, f"{file}, line {number}")
         yield item
+
+
+def _check(item: dict[str, str], held: list[str], where: str) -> None:
+    """Refuse what the node would refuse, before anything of the file is learnt."""
+    for key, value in item.items():
+        try:
+            if key == "text" or (key != "type" and value):
+                clean(value, limit=MAX_INPUT, what=f"the {key}")
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+    if item.get("type") and item["type"] not in held:
+        raise InputError(f"{where}: this node does not hold the type {item['type']!r}; it holds {', '.join(held)}")

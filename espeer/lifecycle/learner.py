@@ -7,6 +7,7 @@ it was told by the user, or it is an answer that got feedback.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import trio
@@ -59,6 +60,8 @@ class Learner:
         self._clock = clock
         self._buffer = EpisodeBuffer(size=episode_size, age_ms=round(episode_age * 1000))
         self._buffer_changed = trio.Event()
+        self._unclosed: list[Sequence[Interaction]] = []  # the store had no room for closing them
+        self._closing = trio.Lock()
         self._pending: set[int] = set()
         self._pending_done = trio.Event()
         self._closed_in, self._closed_out = trio.open_memory_channel[int](math.inf)  # numbers only; the store holds the rest
@@ -66,7 +69,7 @@ class Learner:
     @property
     def waiting(self) -> int:
         """Number of interactions in open episodes and of closed episodes not distilled yet."""
-        return len(self._buffer) + len(self._pending)
+        return len(self._buffer) + len(self._unclosed) + len(self._pending)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled; then close the open episodes, to be distilled at the next start."""
@@ -80,18 +83,21 @@ class Learner:
                 nursery.start_soon(self._distil_closed)
                 task_status.started()
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True), suppress(StoreError):  # without room they are open still at the next start
                 await self._close_all(self._buffer.take_all())
 
     async def take(self, interaction: Interaction) -> None:
         """Put a stored interaction into its episode."""
         closed = self._buffer.add(interaction, now_ms=_now_ms())
         if closed is not None:
-            await self._close_all([closed])
+            await self._try_to_close([closed])
         self._buffer_changed.set()
 
     async def flush(self) -> None:
-        """Close all episodes now, and return when everything taken so far is distilled."""
+        """Close all episodes now, and return when everything taken so far is distilled.
+
+        :raises StoreFull: no room to close them; they are kept.
+        """
         await self._close_all(self._buffer.take_all())
         wanted = set(self._pending)
         while wanted & self._pending:
@@ -102,17 +108,29 @@ class Learner:
         self._closed_in.send_nowait(number)
 
     async def _close_all(self, episodes: Sequence[Sequence[Interaction]]) -> None:
-        for members in episodes:
-            number = await in_thread(lambda ids: self._store.close_episode(ids, now_ms=self._clock()), [m.id for m in members])
-            self._enqueue(number)
+        """Close these episodes and those that could not be closed before; what fails is kept."""
+        self._unclosed += episodes
+        async with self._closing:
+            while self._unclosed:
+                ids = [member.id for member in self._unclosed[0]]
+                number = await in_thread(lambda ids: self._store.close_episode(ids, now_ms=self._clock()), ids)
+                del self._unclosed[0]
+                self._enqueue(number)
+
+    async def _try_to_close(self, episodes: Sequence[Sequence[Interaction]]) -> None:
+        try:
+            await self._close_all(episodes)
+        except StoreError as error:
+            log.warning("cannot close an episode now, will try again", reason=str(error))
 
     async def _close_due(self) -> None:
         while True:
             due_ms = self._buffer.next_due_ms()
-            with trio.move_on_at(math.inf if due_ms is None else due_ms / 1000):
+            retry = trio.current_time() + (_RETRY_SECONDS if self._unclosed else math.inf)
+            with trio.move_on_at(min(retry, math.inf if due_ms is None else due_ms / 1000)):
                 await self._buffer_changed.wait()
                 self._buffer_changed = trio.Event()
-            await self._close_all(self._buffer.take_due(_now_ms()))
+            await self._try_to_close(self._buffer.take_due(_now_ms()))
 
     async def _distil_closed(self) -> None:
         async for number in self._closed_out:
@@ -132,13 +150,15 @@ class Learner:
 
     async def _learn_from(self, number: int) -> None:
         episode = [await self._without_echo(interaction) for interaction in await in_thread(self._store.episode, number)]
+        held, named = self._replica.types, episode[0].type
+        if named and named not in held:
+            log.info("left until its type is held again", episode=number, type=named)
+            return
         try:
             distillate = await distil(self._engine, episode)
         except PromptTooLong:  # a long episode and a small context
             distillate = Distillate(extract(episode), "extractive")
-        named = episode[0].type
-        held = self._replica.types
-        type_ = named if named in held else await classify(self._engine, distillate.text, held)
+        type_ = named or await classify(self._engine, distillate.text, held)
         experience = Experience(
             type=type_,
             text=distillate.text,

@@ -168,3 +168,32 @@ async def test_a_model_that_distils_well_is_believed(tmp_path: Path) -> None:
             "distilled",
             "valves",
         )
+
+
+@pytest.mark.parametrize("way", ["by age", "by size", "by a stop"])
+async def test_a_store_without_room_for_closing_an_episode_loses_none(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    bench = Bench(tmp_path / "s.db", FakeModel(), size=1 if way == "by size" else 9)
+    real_close, failures = bench.store.close_episode, [StoreFull("full")] * 3
+
+    def close(ids: Sequence[int], *, now_ms: int) -> int:
+        if failures:
+            raise failures.pop()
+        return real_close(ids, now_ms=now_ms)
+
+    monkeypatch.setattr(bench.store, "close_episode", close)
+    async with running(bench):
+        await bench.told("E42 on the pumps.", feedback="Purge the line.")
+        if way != "by a stop":
+            assert (await bench.next_published()).text == "E42 on the pumps. Purge the line."
+    if way == "by a stop":
+        assert len(bench.store.open_interactions()) == 1
+
+
+async def test_an_episode_of_a_type_no_longer_held_waits_for_it(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path / "s.db", FakeModel(), age=1e9)) as bench:
+        await bench.told("E42 on the doors.", type="doors")
+        await bench.learner.flush()
+        assert len(bench.replica) == 0
+    assert bench.store.pending_episodes() == [1]

@@ -4,7 +4,6 @@ import pytest
 import trio
 import trio.testing
 from replicas import PATIENCE, Peer, identity, records
-from structlog.testing import capture_logs
 
 from espeer.errors import AddressInUse, BadAddress, StoreFull
 
@@ -106,19 +105,18 @@ async def test_a_node_comes_back_on_its_port(nursery: trio.Nursery) -> None:
 
 
 @pytest.mark.parametrize("part", ["network", "pubsub", "gossipsub"])
-async def test_a_failure_of_libp2p_is_survived(nursery: trio.Nursery, part: str) -> None:
-    with capture_logs() as logs:
-        a = await Peer(1, listen=f"/ip4/127.0.0.1/tcp/{free_port()}").start(nursery)
-        b = await Peer(2, a.address).start(nursery)
-        await b.until_connected(a)
-        getattr(a.swarm._node, part).manager.run_task(fail)
-        await b.until_parted(a)
-        await b.until_connected(a)
-        await b.until_meshed(a)
-        new = records(2)
-        b.swarm.publish(new)
-        await a.door.until_holds(new)
-    assert [entry["log_level"] for entry in logs if "starting it again" in entry["event"]] == ["error"]
+async def test_a_failure_of_libp2p_is_survived(nursery: trio.Nursery, part: str, caplog: pytest.LogCaptureFixture) -> None:
+    a = await Peer(1, listen=f"/ip4/127.0.0.1/tcp/{free_port()}").start(nursery)
+    b = await Peer(2, a.address).start(nursery)
+    await b.until_connected(a)
+    getattr(a.swarm._node, part).manager.run_task(fail)
+    await b.until_parted(a)
+    await b.until_connected(a)
+    await b.until_meshed(a)
+    new = records(2)
+    b.swarm.publish(new)
+    await a.door.until_holds(new)
+    assert [entry.levelname for entry in caplog.records if "starting it again" in entry.message] == ["ERROR"]
 
 
 async def test_cancelling_ends_it_in_time(nursery: trio.Nursery) -> None:
@@ -135,16 +133,17 @@ async def test_cancelling_ends_it_in_time(nursery: trio.Nursery) -> None:
     assert last.swarm.peers() == []
 
 
-async def test_a_dead_and_a_wrong_bootstrap_peer_do_not_keep_it_from_the_others(nursery: trio.Nursery) -> None:
-    with capture_logs() as logs:
-        a = await Peer(1).start(nursery)
-        wrong = a.address.replace(a.identity.peer_id, identity(9).peer_id)
-        dead = f"/ip4/127.0.0.1/tcp/{free_port()}/p2p/{identity(8).peer_id}"
-        b = await Peer(2, dead, wrong, a.address).start(nursery)
-        await b.until_connected(a)
-        await trio.testing.wait_all_tasks_blocked(0.1)
-        assert b.connected() == {a.identity.peer_id}
-    warnings = [entry["reason"] for entry in logs if entry["log_level"] == "warning"]
+async def test_a_dead_and_a_wrong_bootstrap_peer_do_not_keep_it_from_the_others(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = await Peer(1).start(nursery)
+    wrong = a.address.replace(a.identity.peer_id, identity(9).peer_id)
+    dead = f"/ip4/127.0.0.1/tcp/{free_port()}/p2p/{identity(8).peer_id}"
+    b = await Peer(2, dead, wrong, a.address).start(nursery)
+    await b.until_connected(a)
+    await trio.testing.wait_all_tasks_blocked(0.1)
+    assert b.connected() == {a.identity.peer_id}
+    warnings = [vars(entry)["reason"] for entry in caplog.records if entry.levelname == "WARNING"]
     assert len(warnings) == 2
     assert all("\n" not in reason for reason in warnings)
     assert any(dead in reason and "refused" in reason for reason in warnings)
