@@ -258,7 +258,7 @@ class Node:
         stored = await in_thread(lambda: self._store.add_interaction(interaction, ready=True))
         await self._learner.take(stored)
         if wait:
-            await self._learner.flush()
+            await self.flush()
         return await self._learnt(stored.id)
 
     async def feedback(self, answer: int, text: str = "", *, good: bool | None = None) -> Learnt:
@@ -285,8 +285,12 @@ class Node:
         return await self._learnt(answer)
 
     async def flush(self) -> None:
-        """Close all episodes, and return when everything learnt so far is distilled and published."""
-        await self._learner.flush()
+        """Close all episodes, and return when everything learnt so far is distilled and published.
+
+        A node without ``config.learning`` leaves that to the next one on its folder, and returns at once.
+        """
+        if self.config.learning:
+            await self._learner.flush()
 
     # -- looking
 

@@ -1,18 +1,22 @@
 """Classification: which of the node's topic types a text is of (paper section 3)."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from espeer.lifecycle import prompts
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.model import Sampling
 from espeer.replica import Hit
 
+_BEGINNING: Final = 300
+"""So many characters tell the topic, and fit the smallest context."""
+
 
 async def classify(engine: Engine, text: str, types: Sequence[str], *, priority: Priority = Priority.DISTIL) -> str:
     """Ask the model; a grammar lets it answer nothing but one of ``types``. A single type needs no model."""
     if len(types) == 1:
         return types[0]
-    prompt, grammar = prompts.classify(text, types)
+    prompt, grammar = prompts.classify(text[:_BEGINNING], types)
     return await engine.complete(prompt, Sampling(max_tokens=24, grammar=grammar), priority=priority)
 
 

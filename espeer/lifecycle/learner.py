@@ -141,12 +141,18 @@ class Learner:
 
     async def _learn_for_sure(self, number: int) -> None:
         """Try again after a while where the store is full or the model busy; nothing is lost until then."""
-        while True:
-            try:
-                return await self._learn_from(number)
-            except (StoreError, ModelError) as error:
-                log.warning("cannot learn now, will try again", episode=number, reason=str(error))
+        while not await self._is_done_with(number):
             await trio.sleep(_RETRY_SECONDS)
+
+    async def _is_done_with(self, number: int) -> bool:
+        try:
+            await self._learn_from(number)
+        except (StoreError, ModelError) as error:
+            log.warning("cannot learn now, will try again", episode=number, reason=str(error))
+            return False
+        except Exception:  # a fault of ours must not end the node, nor come back at once
+            log.exception("cannot learn from an episode; it is left for the next start", episode=number)
+        return True
 
     async def _learn_from(self, number: int) -> None:
         episode = [await self._without_echo(interaction) for interaction in await in_thread(self._store.episode, number)]

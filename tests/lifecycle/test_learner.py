@@ -197,3 +197,24 @@ async def test_an_episode_of_a_type_no_longer_held_waits_for_it(tmp_path: Path) 
         await bench.learner.flush()
         assert len(bench.replica) == 0
     assert bench.store.pending_episodes() == [1]
+
+
+async def test_a_fault_of_ours_costs_one_episode_until_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path / "s.db", FakeModel(), age=1e9)
+    real_episode = bench.store.episode
+
+    def broken(number: int) -> list[Interaction]:
+        if number == 1:
+            raise ZeroDivisionError
+        return real_episode(number)
+
+    monkeypatch.setattr(bench.store, "episode", broken)
+    async with running(bench):
+        await bench.told("E42 on the pumps.", feedback="Purge the line.")
+        await bench.told("K7 on the valves.", feedback="Open it.")
+        await bench.learner.flush()
+        assert (await bench.next_published()).text == "K7 on the valves. Open it."
+    assert bench.store.pending_episodes() == [1]
+    assert "left for the next start" in caplog.text
