@@ -141,7 +141,7 @@ class Learner:
 
     async def _learn_for_sure(self, number: int) -> None:
         """Try again after a while where the store is full or the model busy; nothing is lost until then."""
-        while not await self._is_done_with(number):
+        while not await self._is_done_with(number):  # noqa: ASYNC110 - nothing tells when there is room again
             await trio.sleep(_RETRY_SECONDS)
 
     async def _is_done_with(self, number: int) -> bool:
