@@ -29,6 +29,7 @@ def node(
     threads: int | None = None,
     context: int | None = None,
     recall: int = 3,
+    answer_tokens: int = 128,
     episode_size: int = 4,
     episode_age: float = 30.0,
     repair_interval: float = 20.0,
@@ -47,6 +48,7 @@ def node(
     :param threads: threads for the model; by default the cores of the machine.
     :param context: tokens of the model's context; by default its own, up to 4096.
     :param recall: how many experiences go into a prompt, at most.
+    :param answer_tokens: the most tokens of an answer.
     :param episode_size: an episode is closed when it has this many interactions.
     :param episode_age: an episode is closed this many seconds after its last interaction.
     :param repair_interval: seconds between repair rounds with a random peer.
@@ -63,6 +65,7 @@ def node(
         threads=threads,
         context=context,
         recall=recall,
+        answer_tokens=answer_tokens,
         episode_size=episode_size,
         episode_age=episode_age,
         repair_interval=repair_interval,

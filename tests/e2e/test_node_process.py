@@ -77,7 +77,7 @@ def test_a_signal_stops_a_node_that_distils_and_nothing_is_lost(nodes: Nodes, tm
 
 @pytest.mark.model
 def test_an_answer_can_be_broken_off_by_the_one_who_asks_and_by_a_signal_to_the_node(nodes: Nodes, tmp_path: Path) -> None:
-    node = nodes.start(tmp_path / "d", model=None)
+    node = nodes.start(tmp_path / "d", "--answer-tokens", "1500", model=None)  # long enough to be broken off for sure
     command = [*ESPEER, "ask", "Tell me all about the history of the steam engine.", "--data", node.data]
     for target in ("asker", "node"):
         asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
