@@ -24,7 +24,7 @@ from espeer.llm.model import Model
 from espeer.log import get_logger
 from espeer.p2p.identity import Identity, load_or_create
 from espeer.p2p.swarm import PeerView, Swarm
-from espeer.records import Experience, SignedRecord
+from espeer.records import SignedRecord
 from espeer.replica import Held, Hit, Replica
 from espeer.store import MAX_ROW, Store
 from espeer.tasks import background, in_thread
@@ -88,12 +88,16 @@ class Node:
         self._given_model = model
         self._clock = clock or (lambda: time.time_ns() // 1_000_000)
         self._running: AbstractAsyncContextManager[None] | None = None
+        self._opened: _Parts | None = None
+        self._calibrating = trio.Lock()
 
     async def __aenter__(self) -> Self:
         """Open the node.
 
         :raises StoreError, ModelError, NetworkError, ConfigError: what is missing or in the way, in one line.
         """
+        if self._running is not None:
+            raise RuntimeError("a node is entered once; make another one")
         self._running = self._run()
         await self._running.__aenter__()
         return self
@@ -106,30 +110,62 @@ class Node:
             raise RuntimeError("the node was not entered")
         return await self._running.__aexit__(kind, error, traceback)
 
+    @property
+    def _parts(self) -> "_Parts":
+        if self._opened is None:
+            raise RuntimeError("the node is not open; use it inside `async with espeer.Node(...) as node:`")
+        return self._opened
+
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         with ExitStack() as stack:
-            data = self.config.data
-            await in_thread(stack.enter_context, claimed(data))
-            self._store = await in_thread(Store.open, store_path(data))
-            stack.callback(self._store.close)
-            self._identity = await in_thread(load_or_create, identity_path(data))
-            self._replica = await in_thread(lambda: Replica(self._store, types=self.config.types, clock=self._clock))
-            model = self._given_model or await self._load_model()
-            stack.callback(model.close)
-            self._engine = Engine(model)
-            self._inference = Inference(self._engine, self._replica, answer_tokens=self.config.answer_tokens)
-            self._calibrating = trio.Lock()
-            self._swarm = None if self.config.offline else self._make_swarm()
-            self._learner = self._make_learner()
+            parts = await self._open(stack)
             async with background() as nursery:
-                await nursery.start(self._engine.run)
-                if self._swarm:
-                    await nursery.start(self._swarm.run)
+                await nursery.start(parts.engine.run)
+                if parts.swarm:
+                    await nursery.start(parts.swarm.run)
                 if self.config.learning:
-                    await nursery.start(self._learner.run)
-                log.info("node is up", peer_id=self._identity.peer_id, addresses=self.addresses(), model=model.name)
-                yield
+                    await nursery.start(parts.learner.run)
+                self._opened = parts
+                log.info(
+                    "node is up", peer_id=parts.identity.peer_id, addresses=self.addresses(), model=parts.engine.model.name
+                )
+                try:
+                    yield
+                finally:
+                    self._opened = None
+
+    async def _open(self, stack: ExitStack) -> "_Parts":
+        """Open the parts, each to be closed by the stack."""
+        config = self.config
+        await in_thread(stack.enter_context, claimed(config.data))
+        store = await in_thread(Store.open, store_path(config.data))
+        stack.callback(store.close)
+        identity = await in_thread(load_or_create, identity_path(config.data))
+        replica = await in_thread(lambda: Replica(store, types=config.types, clock=self._clock))
+        model = self._given_model or await self._load_model()
+        stack.callback(model.close)
+        engine = Engine(model)
+        swarm = None if config.offline else self._make_swarm(identity, replica)
+        return _Parts(
+            store=store,
+            identity=identity,
+            replica=replica,
+            engine=engine,
+            inference=Inference(engine, replica, answer_tokens=config.answer_tokens),
+            swarm=swarm,
+            learner=Learner(
+                store,
+                replica,
+                engine,
+                author=identity.public,
+                sign=lambda experience: records.sign(experience, identity.sign),
+                publish=swarm.publish if swarm else lambda _: None,
+                clock=self._clock,
+                episode_size=config.episode_size,
+                episode_age=config.episode_age,
+            ),
+        )
 
     async def _load_model(self) -> Model:
         config = self.config
@@ -138,11 +174,11 @@ class Node:
             abandon_on_cancel=True,  # it can take minutes, and what it leaves behind is an unused model
         )
 
-    def _make_swarm(self) -> Swarm:
+    def _make_swarm(self, identity: Identity, replica: Replica) -> Swarm:
         config = self.config
         return Swarm(
-            self._identity,
-            _Door(self._replica),
+            identity,
+            _Door(replica),
             network=config.network,
             types=config.types,
             listen=config.listen,
@@ -150,26 +186,6 @@ class Node:
             clock=self._clock,
             rng=random.Random(),  # noqa: S311 - spreads repair rounds over time; nothing secret
             repair_interval=config.repair_interval,
-        )
-
-    def _make_learner(self) -> Learner:
-        def sign(experience: Experience) -> SignedRecord:
-            return records.sign(experience, self._identity.sign)
-
-        def publish(new: Sequence[SignedRecord]) -> None:
-            if self._swarm:
-                self._swarm.publish(new)
-
-        return Learner(
-            self._store,
-            self._replica,
-            self._engine,
-            author=self._identity.public,
-            sign=sign,
-            publish=publish,
-            clock=self._clock,
-            episode_size=self.config.episode_size,
-            episode_age=self.config.episode_age,
         )
 
     # -- asking
@@ -189,7 +205,7 @@ class Node:
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
-        async with self._inference.stream(question, recall=k, type=type, capture=self._capture) as stream:
+        async with self._parts.inference.stream(question, recall=k, type=type, capture=self._capture) as stream:
             yield stream
 
     async def ask(self, question: str, *, recall: int | None = None, type: str | None = None) -> Answer:
@@ -215,15 +231,15 @@ class Node:
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
         method = (await self.calibrate()).method
-        return await self._inference.choose(question, choices, recall=k, type=type, method=method)
+        return await self._parts.inference.choose(question, choices, recall=k, type=type, method=method)
 
     async def calibrate(self) -> calibration.Calibration:
         """Measure how the model is best asked multiple choice, unless that was done before."""
-        digest = self._engine.model.digest
+        digest = self._parts.engine.model.digest
         async with self._calibrating:
             known = await in_thread(calibration.load, digest)
             if known is None:
-                known = await calibration.measure(self._engine)
+                known = await calibration.measure(self._parts.engine)
                 await in_thread(calibration.save, digest, known)
         return known
 
@@ -231,7 +247,7 @@ class Node:
         """Return the ``k`` experiences that fit a query best, best first."""
         query = clean(query, limit=MAX_INPUT, what="the query")
         _at_least(1, k, "k")
-        return await in_thread(lambda: self._replica.recall(query, k, type=type))
+        return await in_thread(lambda: self._parts.replica.recall(query, k, type=type))
 
     # -- learning
 
@@ -255,8 +271,8 @@ class Node:
             feedback=clean(feedback, limit=MAX_INPUT, what="the feedback") if feedback else "",
             type=type,
         )
-        stored = await in_thread(lambda: self._store.add_interaction(interaction, ready=True))
-        await self._learner.take(stored)
+        stored = await in_thread(lambda: self._parts.store.add_interaction(interaction, ready=True))
+        await self._parts.learner.take(stored)
         if wait:
             await self.flush()
         return await self._learnt(stored.id)
@@ -272,16 +288,16 @@ class Node:
         if not text and good is None:
             raise InputError("give the feedback a text, or say whether the answer was good")
         text = clean(text, limit=MAX_INPUT, what="the feedback") if text else ""
-        known = await in_thread(self._store.interaction, answer) if 0 < answer <= MAX_ROW else None
+        known = await in_thread(self._parts.store.interaction, answer) if 0 < answer <= MAX_ROW else None
         if known is None or known.source != "answer":
             raise InputError(f"there is no answer {answer}; `espeer ask` prints the number with its answer")
-        own_knowledge = good is True and not await in_thread(self._store.was_augmented, answer)
+        own_knowledge = good is True and not await in_thread(self._parts.store.was_augmented, answer)
         ready = bool(text) or own_knowledge
-        learnt = await in_thread(self._store.experience_of, answer)
+        learnt = await in_thread(self._parts.store.experience_of, answer)
         if text and learnt is not None:  # too late for that experience: it is learnt from anew
             return await self.learn(known.query, feedback=text)
-        if await in_thread(lambda: self._store.set_feedback(answer, feedback=text, good=good, ready=ready)):
-            await self._learner.take(known)
+        if await in_thread(lambda: self._parts.store.set_feedback(answer, feedback=text, good=good, ready=ready)):
+            await self._parts.learner.take(known)
         return await self._learnt(answer)
 
     async def flush(self) -> None:
@@ -290,58 +306,71 @@ class Node:
         A node without ``config.learning`` leaves that to the next one on its folder, and returns at once.
         """
         if self.config.learning:
-            await self._learner.flush()
+            await self._parts.learner.flush()
 
     # -- looking
 
     async def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""
         _at_least(1, limit, "limit")
-        return await in_thread(lambda: self._replica.experiences(type=type, limit=limit))
+        return await in_thread(lambda: self._parts.replica.experiences(type=type, limit=limit))
 
     async def experience(self, prefix: str) -> Held:
         """Return the one experience whose id (hexadecimal) begins with ``prefix``."""
-        return await in_thread(self._replica.show, prefix)
+        return await in_thread(self._parts.replica.show, prefix)
 
     def peers(self) -> list[PeerView]:
         """Return the connected peers."""
-        return self._swarm.peers() if self._swarm else []
+        return self._parts.swarm.peers() if self._parts.swarm else []
 
     def addresses(self) -> list[str]:
         """Return the addresses that other nodes can ``--bootstrap`` with."""
-        return self._swarm.addresses() if self._swarm else []
+        return self._parts.swarm.addresses() if self._parts.swarm else []
 
     @property
     def identity(self) -> Identity:
         """Return the node's identity."""
-        return self._identity
+        return self._parts.identity
 
     async def status(self) -> Status:
         """Return how the node is doing."""
         return Status(
-            peer_id=self._identity.peer_id,
+            peer_id=self._parts.identity.peer_id,
             addresses=tuple(self.addresses()),
             network_name=self.config.network,
             types=self.config.types,
-            model=self._engine.model.name,
+            model=self._parts.engine.model.name,
             prompts=prompts.VERSION,
             peers=len(self.peers()),
-            records=tuple(await in_thread(self._store.counts)),
-            methods=await in_thread(self._store.method_counts, self._identity.public),
-            learning=self._learner.waiting,
-            waiting=self._engine.waiting,
-            network=asdict(self._swarm.counters) if self._swarm else {},
+            records=tuple(await in_thread(self._parts.store.counts)),
+            methods=await in_thread(self._parts.store.method_counts, self._parts.identity.public),
+            learning=self._parts.learner.waiting,
+            waiting=self._parts.engine.waiting,
+            network=asdict(self._parts.swarm.counters) if self._parts.swarm else {},
         )
 
     async def _capture(self, question: str, response: str, used: Sequence[Hit]) -> int:
         """Store an answered question; it is learnt from only when feedback comes."""
         interaction = Interaction(0, self._clock(), question, response, source="answer")
         ids = [bytes.fromhex(hit.id) for hit in used]
-        return (await in_thread(lambda: self._store.add_interaction(interaction, ready=False, used=ids))).id
+        return (await in_thread(lambda: self._parts.store.add_interaction(interaction, ready=False, used=ids))).id
 
     async def _learnt(self, interaction: int) -> Learnt:
-        record = await in_thread(self._store.experience_of, interaction)
+        record = await in_thread(self._parts.store.experience_of, interaction)
         return Learnt(interaction, record.hex() if record else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What an open node is made of."""
+
+    store: Store
+    identity: Identity
+    replica: Replica
+    engine: Engine
+    inference: Inference
+    learner: Learner
+    swarm: Swarm | None
 
 
 def _at_least(least: int, value: int, name: str) -> int:

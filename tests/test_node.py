@@ -192,6 +192,19 @@ async def test_a_restart_remembers(tmp_path: Path) -> None:
         assert len(await node.recall("E42")) == 1
 
 
+async def test_a_node_is_used_inside_its_block_and_entered_once(tmp_path: Path) -> None:
+    node = node_on(tmp_path)
+    with pytest.raises(RuntimeError, match="use it inside `async with"):
+        await node.ask("Why?")
+    async with node:
+        with pytest.raises(RuntimeError, match="entered once"):
+            async with node:
+                pass
+        await node.ask("Why?")
+    with pytest.raises(RuntimeError, match="use it inside `async with"):
+        await node.ask("Why?")
+
+
 async def test_what_the_block_raises_comes_out_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         async with node_on(tmp_path):

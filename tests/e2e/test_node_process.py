@@ -147,15 +147,6 @@ def test_what_was_acknowledged_survives_a_kill_among_many(nodes: Nodes, tmp_path
     assert sorted(learnt) == sorted(f"R{round_}N{number}" for round_ in range(3) for number in range(30 + 10 * round_))
 
 
-def test_an_experience_that_was_waited_for_survives_a_kill(nodes: Nodes, tmp_path: Path) -> None:
-    node = nodes.start(tmp_path / "d")
-    learnt = node.ask("learn", text="The pump shows J18.", feedback="Purge the line.", wait=True)
-    node.kill()
-    node = nodes.start(tmp_path / "d")
-    assert node.holds(learnt["experience"])
-    assert node.ask("status")["learning"] == 0
-
-
 def test_an_answer_without_a_node_leaves_what_waits_to_the_node(nodes: Nodes, tmp_path: Path) -> None:
     """What waits is of a type that a node of the default types does not hold."""
     node = nodes.start(tmp_path / "d", "--type", "pumps")
