@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,13 +37,15 @@ def socket_path(data: Path) -> Path:
 def private_folder(path: Path) -> None:
     """Make a folder that only its user can enter, or see that it is one.
 
-    :raises ConfigError: it cannot be made, or belongs to somebody else.
+    :raises ConfigError: it cannot be made, belongs to somebody else, or others can enter it.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.stat().st_uid != os.getuid():
+        found = path.stat()
+        if found.st_uid != os.getuid():
             raise ConfigError(f"{path} belongs to another user; choose another folder with --data")
-        path.chmod(0o700)
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise ConfigError(f"others can enter {path}; run: chmod 700 {path}, or choose another folder with --data")
     except OSError as error:
         raise ConfigError(f"cannot use the folder {path}: {error.strerror}; choose another with --data") from error
 

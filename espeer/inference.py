@@ -7,9 +7,9 @@ from math import exp
 
 import trio
 
-from espeer.errors import InputError, PromptTooLong
+from espeer.errors import PromptTooLong
 from espeer.lifecycle import prompts
-from espeer.lifecycle.choice import MAX_CHOICES, Method, pick
+from espeer.lifecycle.choice import Method, pick
 from espeer.lifecycle.classify import by_evidence
 from espeer.llm.engine import Engine
 from espeer.llm.model import Prompt, Sampling
@@ -128,8 +128,6 @@ class Inference:
     async def choose(self, question: str, choices: Sequence[str], *, recall: int, type: str | None, method: Method) -> Choice:
         """Pick the likeliest of several answers."""
         started = trio.current_time()
-        if not 2 <= len(choices) <= MAX_CHOICES or not all(choice.strip() for choice in choices):  # noqa: PLR2004 - one is no choice
-            raise InputError(f"give 2 to {MAX_CHOICES} choices, none of them empty")
         hits = await self._recall(question, recall, type)
         longest = max(self._engine.model.count(choice) for choice in choices) + 8
         prompt, used = await self._packed(hits, lambda notes: prompts.choose(question, choices, notes, method)[0], longest)

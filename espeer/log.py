@@ -26,11 +26,15 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 def configure(level: int, stream: TextIO = sys.stderr) -> None:
     """Write what espeer logs to ``stream``: for people on a terminal, as JSON lines otherwise."""
     people = stream.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if people
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
             foreign_pre_chain=[
                 structlog.stdlib.add_log_level,
                 structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),

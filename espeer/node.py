@@ -17,6 +17,7 @@ from espeer.folder import claimed, identity_path, store_path
 from espeer.inference import Answer, AnswerStream, Choice, Inference
 from espeer.interaction import Interaction
 from espeer.lifecycle import calibration, prompts
+from espeer.lifecycle.choice import MAX_CHOICES, MIN_CHOICES
 from espeer.lifecycle.learner import Learner
 from espeer.llm.engine import Engine
 from espeer.llm.loading import open_model
@@ -205,6 +206,7 @@ class Node:
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
+        self._check_held(type)
         async with self._parts.inference.stream(question, recall=k, type=type, capture=self._capture) as stream:
             yield stream
 
@@ -230,6 +232,10 @@ class Node:
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
+        self._check_held(type)
+        if isinstance(choices, str) or not MIN_CHOICES <= len(choices) <= MAX_CHOICES:
+            raise InputError(f"give {MIN_CHOICES} to {MAX_CHOICES} choices")
+        choices = [clean(choice, limit=MAX_INPUT, what="a choice").replace("\n", " ") for choice in choices]
         method = (await self.calibrate()).method
         return await self._parts.inference.choose(question, choices, recall=k, type=type, method=method)
 
@@ -247,6 +253,7 @@ class Node:
         """Return the ``k`` experiences that fit a query best, best first."""
         query = clean(query, limit=MAX_INPUT, what="the query")
         _at_least(1, k, "k")
+        self._check_held(type)
         return await in_thread(lambda: self._parts.replica.recall(query, k, type=type))
 
     # -- learning
@@ -261,8 +268,7 @@ class Node:
         :param wait: close the episode at once and return when the experience is there.
         :raises InputError: a text is empty or too long, or the type is not held here.
         """
-        if type and type not in self.config.types:
-            raise InputError(f"this node does not hold the type {type!r}; it holds {', '.join(self.config.types)}")
+        self._check_held(type or None)
         interaction = Interaction(
             id=0,
             created=self._clock(),
@@ -293,10 +299,10 @@ class Node:
             raise InputError(f"there is no answer {answer}; `espeer ask` prints the number with its answer")
         own_knowledge = good is True and not await in_thread(self._parts.store.was_augmented, answer)
         ready = bool(text) or own_knowledge
-        learnt = await in_thread(self._parts.store.experience_of, answer)
-        if text and learnt is not None:  # too late for that experience: it is learnt from anew
+        is_news = await in_thread(lambda: self._parts.store.set_feedback(answer, feedback=text, good=good, ready=ready))
+        if is_news is None:  # too late for that episode: it is learnt from anew
             return await self.learn(known.query, feedback=text)
-        if await in_thread(lambda: self._parts.store.set_feedback(answer, feedback=text, good=good, ready=ready)):
+        if is_news:
             await self._parts.learner.take(known)
         return await self._learnt(answer)
 
@@ -313,6 +319,7 @@ class Node:
     async def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""
         _at_least(1, limit, "limit")
+        self._check_held(type)
         return await in_thread(lambda: self._parts.replica.experiences(type=type, limit=limit))
 
     async def experience(self, prefix: str) -> Held:
@@ -354,6 +361,10 @@ class Node:
         interaction = Interaction(0, self._clock(), question, response, source="answer")
         ids = [bytes.fromhex(hit.id) for hit in used]
         return (await in_thread(lambda: self._parts.store.add_interaction(interaction, ready=False, used=ids))).id
+
+    def _check_held(self, type: str | None) -> None:
+        if type is not None and type not in self.config.types:
+            raise InputError(f"this node does not hold the type {type!r}; it holds {', '.join(self.config.types)}")
 
     async def _learnt(self, interaction: int) -> Learnt:
         record = await in_thread(self._parts.store.experience_of, interaction)

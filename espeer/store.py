@@ -4,6 +4,7 @@ Write-ahead log with full synchronisation: what a finished call wrote survives `
 transaction. A store may be used from several threads; :attr:`Store.lock` lets in one at a time.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -79,6 +80,8 @@ class Store:
         :raises StoreFull: no room to open it.
         """
         with _translated(path):
+            if str(path) != ":memory:":  # its user's alone from its first moment on; SQLite's other files take after it
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             try:
                 store = cls(db)
@@ -120,11 +123,10 @@ class Store:
 
         :raises StoreFull: no room; nothing of the transaction was kept.
         """
-        with self.lock:
+        with self.lock, _translated(None):
             if self._db.in_transaction:
                 yield
-                return
-            with _translated(None):
+            else:
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     yield
@@ -173,18 +175,21 @@ class Store:
         row = self._row(_SELECT_INTERACTION + "WHERE id = ?", (number,))
         return None if row is None else Interaction(*row)
 
-    def set_feedback(self, number: int, *, feedback: str, good: bool | None, ready: bool) -> bool:
+    def set_feedback(self, number: int, *, feedback: str, good: bool | None, ready: bool) -> bool | None:
         """Note what became of an answer; an empty feedback or no rating leaves what was there.
 
         :param ready: there is something to learn from the interaction now.
-        :returns: whether that is news: it was not ready before.
+        :returns: whether that is news: it was not ready before. None, and nothing is noted, if it is too late for a feedback:
+            the interaction's episode is closed.
         """
         sql = """UPDATE interactions SET feedback = CASE WHEN ?1 = '' THEN feedback ELSE ?1 END,
             good = coalesce(?2, good), ready = ready OR ?3 WHERE id = ?4"""
         with self.transaction():
-            was_ready = self._row("SELECT ready FROM interactions WHERE id = ?", (number,))
+            was_ready, closed = self._row("SELECT ready, episode IS NOT NULL FROM interactions WHERE id = ?", (number,))
+            if feedback and closed:
+                return None
             self._write(sql, (feedback, good, ready, number))
-        return ready and was_ready is not None and not was_ready[0]
+        return ready and not was_ready
 
     def was_augmented(self, number: int) -> bool:
         """Return whether the interaction was answered with experiences in the prompt."""
@@ -299,6 +304,8 @@ def _translated(path: Path | None) -> Iterator[None]:
     where = "the store" if path is None else str(path)
     try:
         yield
+    except OSError as error:
+        raise StoreError(f"cannot use {where}: {error.strerror}; check the folder's permissions and free space") from error
     except sqlite3.Error as error:
         match getattr(error, "sqlite_errorname", "").split("_")[:2]:
             case ["SQLITE", "FULL"]:

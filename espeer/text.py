@@ -1,7 +1,8 @@
 """What may stand in a text: the rules for interactions, experiences and questions (pure).
 
 Texts come from users, models and strangers, and end in prompts, terminals and logs. So control characters and
-bidirectional overrides (CVE-2021-42574, "Trojan Source") never get in. Chat-template tokens such as ``<|im_start|>`` are
+bidirectional overrides (CVE-2021-42574, "Trojan Source") never get in, nor letters that nobody sees (tag characters, which hide
+prompts in texts, among them). Chat-template tokens such as ``<|im_start|>`` are
 harmless text here: the model layer never reads content as special tokens.
 """
 
@@ -17,7 +18,10 @@ MAX_INPUT: Final = 8 * 1024
 SLACK: Final = 4
 """Cleaning shortens a text, but what is more than this many times over its limit is not even tried."""
 
-_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+_FORBIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff"
+    "\u00ad\u200b\u2060-\u2064\u3164\U000e0000-\U000e007f]"
+)
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\n\s*\n+")
 

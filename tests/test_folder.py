@@ -38,8 +38,9 @@ def test_nobody_else_can_enter(tmp_path: Path) -> None:
     private_folder(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o755)
-    private_folder(folder)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    with pytest.raises(ConfigError, match=f"others can enter {folder}; run: chmod 700"):
+        private_folder(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755  # it may be theirs for a reason
 
 
 def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:

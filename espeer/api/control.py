@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import trio
 
@@ -28,6 +28,7 @@ from espeer.tasks import background
 
 _MAX_CONNECTIONS: Final = 64
 _REQUEST_SECONDS: Final = 10.0
+_NOISE: Final = 4096
 
 Say = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -160,22 +161,34 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
         await say(reply)
 
 
+def _is_of(kind: Any, value: object) -> bool:
+    """Whether a JSON value is of an annotated type: str, int, bool, list[str], or one of those or None."""
+    match get_origin(kind):
+        case None:
+            return type(value) is kind
+        case origin if origin is list:
+            return isinstance(value, list) and all(type(item) is str for item in value)
+        case _:
+            return any(_is_of(part, value) for part in get_args(kind))
+
+
 async def _cancel_when_closed(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-    """Cancel the work for a client that closes its connection; it has nothing else to send."""
+    """Cancel the work for a client that closes its connection, or its half of it; what else it sends is of no interest."""
     with suppress(trio.BrokenResourceError):
-        await stream.receive_some(1)
+        while await stream.receive_some(_NOISE):
+            pass
     scope.cancel()
 
 
 async def _request(stream: trio.SocketStream) -> Any:
     line = bytearray()
-    while not line.endswith(b"\n"):
+    while b"\n" not in line:
         part = await stream.receive_some(MAX_REQUEST)
         if not part or len(line) + len(part) > MAX_REQUEST:
             raise ControlError(f"a request is one line of JSON of at most {MAX_REQUEST} bytes")
         line += part
     try:
-        return json.loads(line)
+        return json.loads(line.partition(b"\n")[0])
     except (ValueError, RecursionError) as error:
         raise ControlError("a request is one line of JSON") from error
 
@@ -187,6 +200,9 @@ def _bound(request: Any, node: Node, say: Say) -> Callable[[], Awaitable[Any]]:
                 inspect.signature(_VERBS[verb]).bind(node, say, **params)
             except TypeError as error:
                 raise InputError(f"{verb}: {error}") from error
+            kinds = get_type_hints(_VERBS[verb])
+            if wrong := [name for name, value in params.items() if not _is_of(kinds[name], value)]:
+                raise InputError(f"{verb}: {', '.join(wrong)} is not of its type")
             return partial(_VERBS[verb], node, say, **params)
         case _:
             raise ControlError(f"a request names a verb of {', '.join(_VERBS)} and its params")

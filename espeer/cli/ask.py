@@ -11,7 +11,7 @@ import trio
 from espeer.api.client import NOT_UTF8, request
 from espeer.cli.options import Target
 from espeer.cli.show import console, print_json, print_sources
-from espeer.errors import InputError
+from espeer.errors import InputError, StoreInUse
 from espeer.folder import claimed, store_path
 from espeer.text import MAX_INPUT, SLACK
 
@@ -104,10 +104,13 @@ async def _ask_offline(
     from espeer.node import Node  # noqa: PLC0415
     from espeer.store import Store  # noqa: PLC0415
 
-    with claimed(data):
-        store = Store.open(store_path(data))
-        types = tuple(store.types())
-        store.close()
+    try:
+        with claimed(data):
+            store = Store.open(store_path(data))
+            types = tuple(store.types())
+            store.close()
+    except StoreInUse as error:
+        raise StoreInUse(f"a node runs on {data}; ask without --offline") from error
     config = Config(data=data, model=model, offline=True, learning=False, types=types or Config().types)
     async with Node(config) as node, node.stream(question, recall=recall, type=type) as stream:
         async for piece in stream:

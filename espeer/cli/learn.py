@@ -50,7 +50,8 @@ def learn(
     if target.json:
         print_json(learnt if file else learnt[0])
     elif wait and not file:
-        console.print(f"learnt as {learnt[0]['experience'][:12]}")
+        made = learnt[0]["experience"]
+        console.print(f"learnt as {made[:12]}" if made else "noted, but not distilled yet; the node's log says why")
     else:
         console.print(f"noted {len(learnt)}" + ("" if wait else "; distilled soon, `espeer status` shows how many wait"))
 

@@ -1,6 +1,7 @@
 """How results look on a terminal."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+_WIDE = 1000  # lines that go into a pipe are not folded
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
 
 
 def print_json(value: Any) -> None:

@@ -15,6 +15,7 @@ Method = Literal["letter", "text"]
 """What is scored: the letter before a choice, or the choice's own words."""
 
 LETTERS: Final = ascii_uppercase
+MIN_CHOICES: Final = 2
 MAX_CHOICES: Final = len(LETTERS)
 """As many as there are letters."""
 

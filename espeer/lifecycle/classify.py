@@ -3,21 +3,31 @@
 from collections.abc import Sequence
 from typing import Final
 
+from espeer.errors import PromptTooLong
 from espeer.lifecycle import prompts
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.model import Sampling
 from espeer.replica import Hit
 
 _BEGINNING: Final = 300
-"""So many characters tell the topic, and fit the smallest context."""
+"""So many characters tell the topic."""
+_TYPE_TOKENS: Final = 40
+"""Enough for the longest name of a type, whatever the tokenizer makes of it."""
 
 
 async def classify(engine: Engine, text: str, types: Sequence[str], *, priority: Priority = Priority.DISTIL) -> str:
-    """Ask the model; a grammar lets it answer nothing but one of ``types``. A single type needs no model."""
+    """Ask the model; a grammar lets it answer nothing but one of ``types``. A single type needs no model.
+
+    Where the context is too small for the question, the first of the types it is.
+    """
     if len(types) == 1:
         return types[0]
     prompt, grammar = prompts.classify(text[:_BEGINNING], types)
-    return await engine.complete(prompt, Sampling(max_tokens=24, grammar=grammar), priority=priority)
+    try:
+        said = await engine.complete(prompt, Sampling(max_tokens=_TYPE_TOKENS, grammar=grammar), priority=priority)
+    except PromptTooLong:
+        said = ""
+    return said if said in types else types[0]
 
 
 def by_evidence(hits: Sequence[Hit]) -> str | None:

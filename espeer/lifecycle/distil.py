@@ -5,7 +5,7 @@ else the experience is put together from the episode's own sentences. The method
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,10 +27,15 @@ MIN_KEPT: Final = 0.5
 _ECHO_TERMS: Final = 2
 """This many terms that stand in the prompt's own text and not in the episode are an echo of it."""
 
+_CUT_SENTENCE: Final = 1000
+"""What is left of a sentence, in bytes, where there is no room for all of it: a log line, more likely."""
+
 _SAMPLING: Final = Sampling(max_tokens=64, stop=("\n", ". "))  # one sentence: small models ramble after it
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+_NUMBER = re.compile(r"(?<![\w.,-])[-+]?\d+(?:[.,]\d+)*(?![\w-]*\d)")  # of its own or with a unit, not inside a code
 _NAME = re.compile(r"(?<=[\w,;:)] )[A-Z][\w'-]+")  # a capital inside a sentence
+_WORD = re.compile(r"[\w'-]+")
+_NEGATION = re.compile(r"\b(?:not|no|never|without|nothing|cannot)\b|n't\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 _SUFFIX = re.compile(r"(?:ing|ed|es|s|e)$")
 
@@ -60,9 +65,10 @@ async def distil(engine: Engine, episode: Sequence[Interaction]) -> Distillate:
 def problems(text: str, episode: Sequence[Interaction]) -> list[str]:
     """Return what is wrong with a distillate, one line each; nothing if it can be kept.
 
-    It must keep the codes and names of the reports and outcomes, and the outcomes' numbers and :data:`MIN_KEPT` of their
-    terms (the reports' where there is no outcome). It must not bring codes or numbers of its own, echo the prompt, or be
-    longer than its episode or :data:`MAX_DISTILLATE`.
+    It must keep the codes and names of the reports and outcomes, and the outcomes' numbers, negations and :data:`MIN_KEPT` of
+    their terms (the reports' where there is no outcome). It must not bring codes, numbers or names of its own, echo the
+    prompt, or be longer than its episode or :data:`MAX_DISTILLATE`. What it cannot see: two numbers that changed places,
+    numbers in words, and names at the beginning of a sentence.
     """
     if not is_clean(text):
         return ["empty or with control characters"]
@@ -75,8 +81,11 @@ def problems(text: str, episode: Sequence[Interaction]) -> list[str]:
         found.append("too long")
     if lost := (codes(essence) - codes(text)) | (_numbers(outcomes) - _numbers(text)) | _lost_names(essence, text):
         found.append(f"lost {', '.join(sorted(lost))}")
-    if invented := (codes(text) - codes(everything)) | (_numbers(text) - _numbers(everything)):
+    invented = (codes(text) - codes(everything)) | (_numbers(text) - _numbers(everything))
+    if invented := invented | _lost_names(text, everything):
         found.append(f"made up {', '.join(sorted(invented))}")
+    if _NEGATION.search(outcomes) and not _NEGATION.search(text):
+        found.append("lost a negation")
     terms = _stems(outcomes)
     if terms and len(terms & _stems(text)) < MIN_KEPT * len(terms):
         found.append("lost the outcome")
@@ -88,20 +97,37 @@ def problems(text: str, episode: Sequence[Interaction]) -> list[str]:
 def extract(episode: Sequence[Interaction]) -> str:
     """Put an experience together from the episode's own sentences: every report with its outcome, none twice.
 
-    Whole sentences until :data:`~espeer.records.MAX_TEXT` is reached; the first one is cut if it alone is longer.
+    Outcomes are what others profit from most: where :data:`~espeer.records.MAX_TEXT` is too short for all, reports give way
+    to them, and the longest sentences are cut.
     """
-    kept: list[str] = []
-    size = 0
-    for interaction in episode:
-        for part in (interaction.query, _outcome(interaction)):
-            for sentence in filter(None, (piece.strip() for piece in _SENTENCE_END.split(part))):
-                ended = sentence if sentence[-1] in ".!?:;" else sentence + "."
-                size += len(ended.encode()) + 1
-                if ended not in kept and size <= MAX_TEXT:
-                    kept.append(ended)
-    if not kept:
-        return episode[0].query.encode()[: MAX_TEXT - 4].decode(errors="ignore")
+    reports = [_sentences(interaction.query) for interaction in episode]
+    outcomes = [_sentences(_outcome(interaction)) for interaction in episode]
+    for longest in (MAX_TEXT, _CUT_SENTENCE):
+        pairs = zip(reports, outcomes, strict=True)
+        kept = dict.fromkeys(_cut(sentence, longest) for pair in pairs for part in pair for sentence in part)
+        if _size(kept) <= MAX_TEXT:
+            return " ".join(kept)
+    kept = {}
+    for part in (*outcomes, *reports):
+        for sentence in part:
+            more = kept | {_cut(sentence, _CUT_SENTENCE): None}
+            if _size(more) <= MAX_TEXT:
+                kept = more
     return " ".join(kept)
+
+
+def _sentences(text: str) -> list[str]:
+    found = filter(None, (piece.strip() for piece in _SENTENCE_END.split(text)))
+    return [piece if piece[-1] in ".!?:;" else piece + "." for piece in found]
+
+
+def _cut(sentence: str, longest: int) -> str:
+    """Shorten a sentence to so many UTF-8 bytes, never inside a character."""
+    return sentence if len(sentence.encode()) <= longest else sentence.encode()[:longest].decode(errors="ignore").strip()
+
+
+def _size(sentences: Iterable[str]) -> int:
+    return sum(len(sentence.encode()) + 1 for sentence in sentences) - 1
 
 
 def _outcome(interaction: Interaction) -> str:
@@ -117,9 +143,9 @@ def _numbers(text: str) -> set[str]:
     return set(_NUMBER.findall(text))
 
 
-def _lost_names(essence: str, text: str) -> set[str]:
-    said = text.casefold()
-    return {name for name in map(str.casefold, _NAME.findall(essence)) if name not in said}
+def _lost_names(before: str, after: str) -> set[str]:
+    """Return the names in one text that are no words of the other."""
+    return set(map(str.casefold, _NAME.findall(before))) - set(map(str.casefold, _WORD.findall(after)))
 
 
 def _stems(text: str) -> set[str]:

@@ -133,16 +133,19 @@ class Learner:
             await self._try_to_close(self._buffer.take_due(_now_ms()))
 
     async def _distil_closed(self) -> None:
-        async for number in self._closed_out:
-            await self._learn_for_sure(number)
-            self._pending.discard(number)
-            self._pending_done.set()
-            self._pending_done = trio.Event()
+        async with trio.open_nursery() as nursery:
+            async for number in self._closed_out:
+                if await self._is_done_with(number):
+                    self._pending.discard(number)
+                    self._pending_done.set()
+                    self._pending_done = trio.Event()
+                else:
+                    nursery.start_soon(self._put_back_later, number)
 
-    async def _learn_for_sure(self, number: int) -> None:
-        """Try again after a while where the store is full or the model busy; nothing is lost until then."""
-        while not await self._is_done_with(number):  # noqa: ASYNC110 - nothing tells when there is room again
-            await trio.sleep(_RETRY_SECONDS)
+    async def _put_back_later(self, number: int) -> None:
+        """Where the store is full or the model busy that may pass; others need not wait for it."""
+        await trio.sleep(_RETRY_SECONDS)
+        self._closed_in.send_nowait(number)
 
     async def _is_done_with(self, number: int) -> bool:
         try:

@@ -85,9 +85,11 @@ def seen_from_outside(address: PeerAddress, remote_host: str | None) -> PeerAddr
 
 def _parse(text: str) -> Multiaddr | None:
     try:
-        return Multiaddr(text)
-    except (ValueError, TypeError):
+        address = Multiaddr(text)
+        _protocols(address)
+    except Exception:  # noqa: BLE001 - some faults show only when it is taken apart, and in errors of many trees
         return None
+    return address
 
 
 def _protocols(address: Multiaddr) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from espeer.p2p.door import Counters, Door
 from espeer.p2p.wire import MAX_BATCH_RECORDS, Frames, byte_strings, pack, unpack
 from espeer.records import ID_SIZE, SignedRecord, is_type
 
-MAX_IDS: Final = 1_000_000
+MAX_IDS: Final = 250_000
 """The most ids a peer may claim to hold of one type."""
 MAX_TYPES: Final = 256
 MAX_ADDRESSES: Final = 32
@@ -134,13 +134,18 @@ class Exchange:
 
     async def _hear_records(self, name: str, expected: set[bytes]) -> None:
         """Store what the peer sends of type ``name``; each of the ``expected`` ids may come once, nothing else may."""
+        left = len(expected)
         while True:
             message = unpack(await self.frames.receive())
             match message:
                 case ["end"]:
                     return
                 case ["records", encoded]:
-                    batch = self._verify(byte_strings(encoded), name, expected)
+                    given = byte_strings(encoded)
+                    left -= len(given)
+                    if left < 0:  # records ahead of our clock are not taken, but they count
+                        raise ProtocolError("the peer sent more records than it had reason to send")
+                    batch = self._verify(given, name, expected)
                 case _:
                     raise ProtocolError("the peer sent something else than records")
             if batch:

@@ -55,10 +55,13 @@ def test_a_faithful_distillate_passes() -> None:
         (GOOD.replace("Halmstad", "here"), "lost halmstad"),
         (GOOD.replace("4 mm", "less"), "lost 4"),
         (GOOD.replace("4 mm", "4 mm or 7 mm"), "made up 7"),
-        (GOOD + " See also K11.", "made up 11, k11"),
+        (GOOD + " See also K11.", "made up k11"),
         ("The Kestrel-3 near Halmstad stops with J18; try 4 times.", "lost the outcome"),
         (GOOD + " Copy every code and number of the field report.", "echoes the prompt"),
         (GOOD * 6, "too long"),
+        (GOOD.replace("4 mm", "4 mm at 3 bar"), "made up 3"),  # the 3 of Kestrel-3 is no number
+        (GOOD + " Then call Siemens Munich.", "made up munich, siemens"),
+        (GOOD.replace("Halmstad", "Halmstadt"), "lost halmstad"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, problem: str) -> None:
@@ -99,6 +102,28 @@ def test_extraction_says_nothing_twice() -> None:
         "The Kestrel-3 sorter near Halmstad stops with J18 after a cold start. Setting the idler gap to 4 mm cleared it. "
         "Now it runs."
     )
+
+
+def test_numbers_are_not_taken_from_codes() -> None:
+    told = [Interaction(1, 0, "The pump shows E42.", "", "Purging the line for 42 s at -5 mm cured it.")]
+    assert problems("When the pump shows E42, purge the line at -5 mm.", told) == ["lost 42"]
+    assert problems("When the pump shows E42, purge the line for 42 s at 5 mm.", told) == ["lost -5", "made up 5"]
+    assert problems("When the pump shows E42, purge the line for 42 s at -5 mm.", told) == []
+
+
+def test_a_negation_is_not_lost() -> None:
+    told = [Interaction(1, 0, "The pump shows E42.", "", "Do not open the bypass.")]
+    assert problems("When the pump shows E42, open the bypass.", told) == ["lost a negation"]
+    assert problems("When the pump shows E42, never open the bypass.", told) == []
+
+
+def test_extraction_keeps_the_outcome_of_a_long_report() -> None:
+    long = [Interaction(1, 0, "a" * 200 + " " + "b" * 5000, "", "Set the gap to 4 mm.")]
+    assert extract(long).endswith("Set the gap to 4 mm.")
+    many = [Interaction(1, 0, "Short.", "", "x" * 4090), Interaction(2, 0, "V3 leaks.", "", "Set the gap to 4 mm.")]
+    assert "Set the gap to 4 mm." in extract(many)
+    crowded = [Interaction(n, 0, f"Report {n} " + "r" * 900, "", f"Outcome {n} " + "o" * 900) for n in range(4)]
+    assert all(f"Outcome {n}" in extract(crowded) for n in range(4))
 
 
 raw = st.text(max_size=3000).filter(is_clean)
