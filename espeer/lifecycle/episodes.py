@@ -22,23 +22,33 @@ def codes(text: str) -> set[str]:
     return {match.casefold() for match in _CODE.findall(text)}
 
 
-def similarity(a: str, b: str) -> float:
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a query is about: its codes and its terms, taken once."""
+
+    codes: frozenset[str]
+    terms: frozenset[str]
+
+    @classmethod
+    def of(cls, query: str) -> "Topic":
+        """Take a query apart."""
+        return cls(frozenset(codes(query)), frozenset(BM25Index.tokenize(query)))
+
+
+def similarity(a: Topic, b: Topic) -> float:
     """Return how much two queries are about the same thing, 0 to 1: the cosine of their sets of terms.
 
     Two queries that each name a code which the other lacks are about different things, however alike their words are.
     """
-    codes_a, codes_b = codes(a), codes(b)
-    if codes_a - codes_b and codes_b - codes_a:
+    if (a.codes - b.codes and b.codes - a.codes) or not a.terms or not b.terms:
         return 0.0
-    terms_a, terms_b = set(BM25Index.tokenize(a)), set(BM25Index.tokenize(b))
-    if not terms_a or not terms_b:
-        return 0.0
-    return len(terms_a & terms_b) / math.sqrt(len(terms_a) * len(terms_b))
+    return len(a.terms & b.terms) / math.sqrt(len(a.terms) * len(b.terms))
 
 
 @dataclass(slots=True)
 class _Open:
-    due_ms: int
+    topic: Topic
+    due_ms: int = 0
     members: list[Interaction] = field(default_factory=list)
 
 
@@ -85,9 +95,12 @@ class EpisodeBuffer:
 
     def _place(self, interaction: Interaction) -> _Open:
         """A named type is kept apart from others; the first query stands for its episode, so that episodes do not drift."""
-        candidates = [episode for episode in self._open if episode.members[0].type == interaction.type]
-        best = max(candidates, key=lambda e: similarity(e.members[0].query, interaction.query), default=None)
-        if best is None or similarity(best.members[0].query, interaction.query) < SIMILARITY:
-            best = _Open(due_ms=0)
+        topic = Topic.of(interaction.query)
+        scored = [
+            (similarity(episode.topic, topic), episode) for episode in self._open if episode.members[0].type == interaction.type
+        ]
+        score, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
+        if best is None or score < SIMILARITY:
+            best = _Open(topic)
             self._open.append(best)
         return best

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espeer.interaction import Interaction
-from espeer.lifecycle.episodes import EpisodeBuffer, codes, similarity
+from espeer.lifecycle.episodes import EpisodeBuffer, Topic, codes, similarity
 
 queries = st.sampled_from(["E42 on the pump", "E42 on the pump again", "K7 on the dryer", "the lift is slow", "", "door"])
 
@@ -27,9 +27,10 @@ def test_like_queries_share_an_episode_and_others_do_not() -> None:
 
 
 def test_another_code_is_another_matter() -> None:
-    assert similarity("Orla-2 stops with E42 at noon", "Orla-2 stops with E43 at noon") == 0
-    assert similarity("Orla-2 stops with E42 at noon", "Orla-2 stops with E42 at night") > 0.7
-    assert similarity("Orla-2 stops at noon", "Orla-2 stops with E42 at noon") > 0.7
+    here = Topic.of("Orla-2 stops with E42 at noon")
+    assert similarity(here, Topic.of("Orla-2 stops with E43 at noon")) == 0
+    assert similarity(here, Topic.of("Orla-2 stops with E42 at night")) > 0.7
+    assert similarity(here, Topic.of("Orla-2 stops at noon")) > 0.7
 
 
 def test_named_types_are_kept_apart() -> None:
