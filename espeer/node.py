@@ -12,6 +12,7 @@ import trio
 
 from espeer import records
 from espeer.config import Config
+from espeer.door import ReplicaDoor
 from espeer.errors import InputError
 from espeer.folder import claimed, identity_path, store_path
 from espeer.inference import Answer, AnswerStream, Choice, Inference
@@ -25,7 +26,6 @@ from espeer.llm.model import Model
 from espeer.log import get_logger
 from espeer.p2p.identity import Identity, load_or_create
 from espeer.p2p.swarm import PeerView, Swarm
-from espeer.records import SignedRecord
 from espeer.replica import Held, Hit, Replica
 from espeer.store import MAX_ROW, Store
 from espeer.tasks import background, in_thread
@@ -179,7 +179,7 @@ class Node:
         config = self.config
         return Swarm(
             identity,
-            _Door(replica),
+            ReplicaDoor(replica),
             network=config.network,
             types=config.types,
             listen=config.listen,
@@ -388,19 +388,3 @@ def _at_least(least: int, value: int, name: str) -> int:
     if value < least:
         raise InputError(f"{name} is {value}; give {least} or more")
     return value
-
-
-class _Door:
-    """The replica, as the network sees it."""
-
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
-
-    async def add(self, new: Sequence[SignedRecord], *, via: str) -> None:
-        await in_thread(lambda: self._replica.add(new, via=via))
-
-    async def ids(self, type: str) -> list[bytes]:
-        return await in_thread(self._replica.ids, type)
-
-    async def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
-        return await in_thread(self._replica.get, ids)
