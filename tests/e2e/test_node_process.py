@@ -76,11 +76,16 @@ def test_a_signal_stops_a_node_that_distils_and_nothing_is_lost(nodes: Nodes, tm
 
 
 @pytest.mark.model
+def heeding_interrupts() -> None:
+    """Undo what a shell does to what it runs in the background, and hands down to all that is started from there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_answer_can_be_broken_off_by_the_one_who_asks_and_by_a_signal_to_the_node(nodes: Nodes, tmp_path: Path) -> None:
     node = nodes.start(tmp_path / "d", "--answer-tokens", "1500", model=None)  # long enough to be broken off for sure
     command = [*ESPEER, "ask", "Tell me all about the history of the steam engine.", "--data", node.data]
     for target in ("asker", "node"):
-        asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeding_interrupts)
         assert asking.stdout is not None
         assert asking.stdout.read(1), "the answer is under way"
         if target == "asker":
