@@ -85,7 +85,12 @@ def test_an_answer_can_be_broken_off_by_the_one_who_asks_and_by_a_signal_to_the_
     node = nodes.start(tmp_path / "d", "--answer-tokens", "1500", model=None)  # long enough to be broken off for sure
     command = [*ESPEER, "ask", "Tell me all about the history of the steam engine.", "--data", node.data]
     for target in ("asker", "node"):
-        asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeding_interrupts)
+        asking = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=heeding_interrupts,  # noqa: PLW1509 - no other thread here
+        )
         assert asking.stdout is not None
         assert asking.stdout.read(1), "the answer is under way"
         if target == "asker":
