@@ -45,10 +45,6 @@ class BM25Index:
         """Return the number of documents."""
         return len(self._documents)
 
-    def __contains__(self, key: str) -> bool:
-        """Return whether a document has that key."""
-        return key in self._documents
-
     @staticmethod
     def tokenize(text: str) -> list[str]:
         """Split into case-folded words, numbers and codes ("E42", "eth0") without :data:`STOP_WORDS`."""

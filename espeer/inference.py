@@ -67,12 +67,17 @@ Capture = Callable[[str, str, Sequence[Hit]], Awaitable[int]]
 
 
 class AnswerStream:
-    """An answer as it comes: iterate over its pieces of text, then call :meth:`answer`."""
+    """An answer as it comes: iterate over its pieces of text, then call :meth:`answer`.
 
-    def __init__(self, pieces: AsyncIterator[str], finish: Callable[[str, float], Awaitable[Answer]]) -> None:
+    :param started: when the question came, by trio's clock: the time to first token counts from then.
+    """
+
+    def __init__(
+        self, pieces: AsyncIterator[str], finish: Callable[[str, float], Awaitable[Answer]], *, started: float
+    ) -> None:
         self._pieces = pieces
         self._finish = finish
-        self._started = trio.current_time()
+        self._started = started
         self._ttft_ms: float | None = None
         self._text = ""
 
@@ -121,9 +126,7 @@ class Inference:
 
         sampling = Sampling(max_tokens=self._answer_tokens)
         async with self._engine.stream(prompt, sampling) as pieces:
-            answer = AnswerStream(pieces, finish)
-            answer._started = started  # noqa: SLF001 - the time to first token counts from the call
-            yield answer
+            yield AnswerStream(pieces, finish, started=started)
 
     async def choose(self, question: str, choices: Sequence[str], *, recall: int, type: str | None, method: Method) -> Choice:
         """Pick the likeliest of several answers."""
