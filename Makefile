@@ -4,13 +4,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint format install clean
+BENCH_INSTALLED := .venv/bench-installed
+
+.PHONY: demo test bench lint format install clean
 
 demo: install
 	$(BIN)/espeer demo
 
 test: install
 	$(BIN)/pytest
+
+bench: $(BENCH_INSTALLED)
+	$(BIN)/python -m benchmarks.bm25 $(BENCH)
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -25,6 +30,10 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt scripts/install.py
 	$(PYTHON) scripts/install.py
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[bench]'
+	touch $@
 
 clean:
 	rm -rf .venv

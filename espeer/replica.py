@@ -3,26 +3,42 @@
 Every record comes in by :meth:`Replica.add`, whatever brought it. A :class:`~espeer.records.SignedRecord` in hand has been
 verified: :func:`espeer.records.decode` and :func:`espeer.records.sign` are where they come from.
 
-Methods may be called from any thread; the store's lock lets in one at a time, and keeps store and index in step.
+What recall may see is the view: the state of each experience. It follows from the records and from local decisions, which
+:mod:`espeer.runs` makes. Methods may be called from any thread; the store's lock lets in one at a time, and keeps store and
+index in step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from espeer.bm25 import BM25Index
+from espeer import snapshot
+from espeer.bm25 import SMALL_CORPUS, BM25Index, Scale
 from espeer.errors import InputError, TypeNotHeld
+from espeer.log import get_logger
 from espeer.records import ID_SIZE, Experience, Retraction, SignedRecord, load
 from espeer.store import Store
+from espeer.tokens import Tokenizer
 
 ACTIVE: Final = "active"
+"""May be recalled."""
+SUPERSEDED: Final = "superseded"
+"""Another experience, which is active, stands for it."""
+EVICTED: Final = "evicted"
+"""There was no room for it: only its id is kept."""
 RETRACTED: Final = "retracted"
+"""Its author took it back."""
+UNDONE: Final = "undone"
+"""A condensate that was taken back."""
+
+REFINED: Final = "refined"
+"""How the condensates of our own refinement come: they stay here."""
 
 MIN_COVERAGE: Final = 0.15
 """A recalled experience holds at least this share of the query's terms; below it, a shared word is chance."""
 
-_SMALL_CORPUS: Final = 10
-"""Below this many documents Okapi's idf is near zero or negative for almost every term, and coverage ranks better."""
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +46,17 @@ class Held:
     """An experience in the replica.
 
     :ivar id: the record's id, hexadecimal.
-    :ivar state: "active" or "retracted".
-    :ivar via: the way it came: "own", "gossip" or "sync".
+    :ivar experience: None where its data was freed.
+    :ivar state: "active", "superseded", "evicted", "retracted" or "undone".
+    :ivar via: the way it came: "own", "gossip", "sync" or "refined".
+    :ivar by: the id of the experience that stands for a superseded one.
     """
 
     id: str
-    experience: Experience
+    experience: Experience | None
     state: str
     via: str
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +79,57 @@ class Replica:
 
     :param types: the topic types held; records of others are refused.
     :param clock: milliseconds since the Unix epoch.
+    :param index_path: where the index's snapshot is kept; without one it is built anew each time.
+    :param k1, b, language: how texts are compared, see :class:`espeer.bm25.BM25Index` and :class:`espeer.tokens.Tokenizer`.
     """
 
-    def __init__(self, store: Store, *, types: Sequence[str], clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        types: Sequence[str],
+        clock: Callable[[], int],
+        index_path: Path | None = None,
+        k1: float = 1.5,
+        b: float = 0.75,
+        language: str | None = "english",
+    ) -> None:
         self.types = tuple(types)
-        self._store = store
+        self.store = store
         self._clock = clock
         self._lock = store.lock
-        self._index = BM25Index()
-        self._active: dict[str, Experience] = {}
-        for data in store.data_in_state(ACTIVE):
-            self._show(load(data))
+        self._index_path = index_path
+        tokenizer = Tokenizer(language=language)
+        self._settings = f"{k1} {b} {tokenizer}"
+        self._index = BM25Index(k1=k1, b=b, tokenizer=tokenizer)
+        if index_path is not None:
+            snapshot.load(index_path, self._index, settings=self._settings)
+        self._follow_store()
+
+    def _follow_store(self) -> None:
+        """Bring the index up to date with the store: all of it where there is no snapshot, and what differs otherwise."""
+        active = {id_.hex() for id_, type_ in self.store.ids_in_state(ACTIVE).items() if type_ in self.types}
+        for gone in set(self._index.keys()) - active:
+            self._index.remove(gone)
+        missing = [key for key in active if key not in self._index]
+        for key in missing:
+            self._show(bytes.fromhex(key))
+        self._unsaved = len(missing)
+
+    def save_index(self, *, at_least: int = 1) -> None:
+        """Write the index's snapshot if so many records have changed since the last one. Without room it is left for later."""
+        with self._lock:
+            if self._index_path is None or self._unsaved < at_least:
+                return
+            try:
+                snapshot.save(self._index_path, self._index, settings=self._settings)
+            except OSError as error:
+                log.warning("cannot write the index's snapshot; the next start takes longer", reason=str(error))
+            self._unsaved = 0
 
     def __len__(self) -> int:
         """Return the number of active experiences of the types held."""
-        return len(self._active)
+        return len(self._index)
 
     def add(self, records: Sequence[SignedRecord], *, via: str, episode: int | None = None) -> list[SignedRecord]:
         """Store and index records, all or none; those already there are passed over.
@@ -89,15 +144,24 @@ class Replica:
             if signed.record.type not in self.types:
                 raise TypeNotHeld(f"this node does not hold the type {signed.record.type!r}; it holds {', '.join(self.types)}")
         with self._lock:
-            with self._store.transaction():
-                new = [signed for signed in records if self._store.insert_record(signed, via=via, now_ms=self._clock())]
-                for signed in new:
-                    self._store_state(signed)
+            with self.store.transaction():
+                new = [signed for signed in records if self.store.insert_record(signed, via=via, now_ms=self._clock())]
+                changed = [id_ for signed in new for id_ in self._store_state(signed)]
                 if episode is not None:
-                    self._store.finish_episode(episode, records[0].id)
-            for signed in new:  # only now: the transaction may have failed
-                self._show_or_hide(signed)
+                    self.store.finish_episode(episode, records[0].id)
+            self.refresh(changed)  # only now: the transaction may have failed
         return new
+
+    def refresh(self, changed: Iterable[bytes]) -> None:
+        """Have the index follow the view for these records, whose states may have changed."""
+        with self._lock:
+            for id_ in changed:
+                self._unsaved += 1
+                state = self.store.state(id_)
+                if state is not None and state[0] == ACTIVE:
+                    self._show(id_)
+                else:
+                    self._index.remove(id_.hex())
 
     def recall(self, query: str, k: int, *, type: str | None = None) -> list[Hit]:
         """Return the ``k`` best active experiences for a query, best first.
@@ -106,32 +170,59 @@ class Replica:
         :param type: recall only this type.
         """
         with self._lock:
-            small = len(self._index) < _SMALL_CORPUS
-            hits = [
-                Hit(key, experience, score, coverage)
-                for key, score in self._index.scores(query).items()
-                if (experience := self._active[key]) and type in (None, experience.type)
-                if (coverage := self._index.coverage(query, key)) >= MIN_COVERAGE
-            ]
-        hits.sort(key=lambda hit: (-hit.coverage if small else 0, -hit.score, hit.id))
-        return hits[:k]
+            small = len(self._index) < SMALL_CORPUS
+            matches = self._index.search(query, SMALL_CORPUS if small else k, label=type, min_coverage=MIN_COVERAGE)
+            if small:
+                matches.sort(key=lambda match: (-match.coverage, -match.score, match.key))
+            return [Hit(match.key, self.experience(match.key), match.score, match.coverage) for match in matches[:k]]
+
+    def neighbours(self, key: str, at_least: float, *, scale: Scale) -> list[tuple[str, float]]:
+        """Return the active experiences of the same type that are at least so similar, see :meth:`BM25Index.neighbours`."""
+        with self._lock:
+            if key not in self._index:  # it may have gone since
+                return []
+            return self._index.neighbours(key, at_least, scale=scale, label=self.experience(key).type)
+
+    def experience(self, key: str) -> Experience:
+        """Return an experience whose data is there.
+
+        :raises InputError: there is none of this id.
+        """
+        held = self._held(bytes.fromhex(key))
+        if held.experience is None:
+            raise InputError(f"the text of {key} is not kept any more")
+        return held.experience
+
+    def active(self, type: str) -> list[str]:
+        """Return the ids (hexadecimal) of the active experiences of a type."""
+        with self._lock:
+            return self._index.keys(label=type)
 
     def ids(self, type: str) -> list[bytes]:
-        """Return the ids of all records of a type, active or not."""
-        with self._lock:
-            return self._store.ids(type)
+        """Return the ids of all records of a type that came from the network or may go there, active or not."""
+        return self.store.ids(type, without=REFINED)
 
     def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
-        """Return the records of these ids; unknown ids are passed over."""
+        """Return the records of these ids for another node; those that are unknown, freed or stay here are passed over."""
         with self._lock:
-            found = [self._store.data(record) for record in ids]
-        return [load(row[0]) for row in found if row is not None]
+            found = [self.store.data(record) for record in ids]
+        return [load(row[0]) for row in found if row is not None and row[0] and row[1] != REFINED]
 
     def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""
         with self._lock:
-            keys = [key for key, experience in self._active.items() if type in (None, experience.type)]
-            return [self._held(bytes.fromhex(key)) for key in reversed(keys[-limit:])]
+            return [self._held(id_) for id_ in self.store.newest(ACTIVE, self.types if type is None else (type,), limit)]
+
+    def find(self, prefix: str) -> bytes:
+        """Return the one id that begins with ``prefix`` (hexadecimal).
+
+        :raises InputError: none does, or more than one.
+        """
+        found = self.store.find_ids(prefix) if 0 < len(prefix) <= 2 * ID_SIZE else []
+        if len(found) != 1:
+            problem = "more than one experience has" if found else "no experience has"
+            raise InputError(f"{problem} an id that begins with {prefix[:64]!r}; `espeer experiences list` shows the ids")
+        return found[0]
 
     def show(self, prefix: str) -> Held:
         """Return the one experience whose id begins with ``prefix`` (hexadecimal).
@@ -139,42 +230,58 @@ class Replica:
         :raises InputError: none does, or more than one.
         """
         with self._lock:
-            found = self._store.find_ids(prefix) if 0 < len(prefix) <= 2 * ID_SIZE else []
-            if len(found) != 1:
-                problem = "more than one experience has" if found else "no experience has"
-                raise InputError(f"{problem} an id that begins with {prefix[:64]!r}; `espeer experiences list` shows the ids")
-            return self._held(found[0])
+            return self._held(self.find(prefix))
 
     def _held(self, record: bytes) -> Held:
-        row = self._store.data(record)
-        signed = load(row[0]) if row else None
-        if row is None or signed is None or isinstance(signed.record, Retraction):
+        row, state = self.store.data(record), self.store.state(record)
+        if row is None or state is None:
             raise InputError(f"{record.hex()} is not an experience")
-        return Held(record.hex(), signed.record, self._store.state(record) or ACTIVE, row[1])
+        content = load(row[0]).record if row[0] else None
+        if isinstance(content, Retraction):
+            raise InputError(f"{record.hex()} is not an experience")
+        return Held(record.hex(), content, state[0], row[1], state[1].hex() if state[1] else None)
 
-    def _store_state(self, signed: SignedRecord) -> None:
-        """A retraction counts when its author is the experience's author, whichever of the two came first."""
+    def _store_state(self, signed: SignedRecord) -> list[bytes]:
+        """Give a new record its state; return those whose states changed.
+
+        A retraction counts when its author is the experience's author, whichever of the two came first.
+        """
         record = signed.record
         if isinstance(record, Experience):
-            retracted = record.author in self._store.retracted_by(signed.id)
-            self._store.set_state(signed.id, RETRACTED if retracted else ACTIVE)
-        elif self._is_by_author(record):
-            self._store.set_state(record.target, RETRACTED)
+            retracted = record.author in self.store.retracted_by(signed.id)
+            self.store.set_state(signed.id, RETRACTED if retracted else ACTIVE)
+            return [signed.id]
+        if self.store.author(record.target) != record.author:
+            return []
+        return self._retract(record.target)
 
-    def _is_by_author(self, retraction: Retraction) -> bool:
-        row = self._store.data(retraction.target)
-        return row is not None and load(row[0]).record.author == retraction.author
+    def _retract(self, target: bytes) -> list[bytes]:
+        """Hide an experience, and every condensate of ours that was made of it; what they stood for comes back."""
+        _, by = self.store.state(target) or (ACTIVE, None)
+        self.store.set_state(target, RETRACTED)
+        changed = [target, *self._release(target, but=target)]
+        if by is not None and self._is_made_of(by, target):
+            self.store.set_state(by, UNDONE)
+            changed += [by, *self._release(by, but=target)]
+        return changed
 
-    def _show_or_hide(self, signed: SignedRecord) -> None:
-        record = signed.record
-        if isinstance(record, Retraction):
-            if self._is_by_author(record):
-                self._index.remove(record.target.hex())
-                self._active.pop(record.target.hex(), None)
-        elif self._store.state(signed.id) == ACTIVE:
-            self._show(signed)
+    def _release(self, record: bytes, *, but: bytes) -> list[bytes]:
+        """Let what a record stands for speak for itself again."""
+        released = self.store.stood_for_by(record)
+        for id_ in released:
+            if self._is_made_of(id_, but):
+                self.store.set_state(id_, UNDONE)
+            else:
+                self.store.set_state(id_, ACTIVE if (self.store.data(id_) or (b"",))[0] else EVICTED)
+        return released
 
-    def _show(self, signed: SignedRecord) -> None:
-        if isinstance(signed.record, Experience) and signed.record.type in self.types:
-            self._active[signed.id.hex()] = signed.record
-            self._index.add(signed.id.hex(), signed.record.text)
+    def _is_made_of(self, condensate: bytes, source: bytes) -> bool:
+        data, via = self.store.data(condensate) or (b"", "")
+        made = load(data).record if data and via == REFINED else None
+        return isinstance(made, Experience) and source in made.sources
+
+    def _show(self, id_: bytes) -> None:
+        data, _ = self.store.data(id_) or (b"", "")
+        record = load(data).record if data else None
+        if isinstance(record, Experience) and record.type in self.types:
+            self._index.add(id_.hex(), record.text, label=record.type)

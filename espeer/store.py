@@ -57,6 +57,27 @@ def _m001_initial(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+@_migration
+def _m002_refinement(db: sqlite3.Connection) -> None:
+    for statement in (
+        # `by`: the record that stands for a superseded one
+        "ALTER TABLE view ADD COLUMN by BLOB",
+        "CREATE INDEX view_by_by ON view (by) WHERE by IS NOT NULL",
+        # `seen`: the highest records.seq at the start; `finished` and `undone`: when, if they were
+        """CREATE TABLE refinements (
+            id INTEGER PRIMARY KEY, started INTEGER NOT NULL, reason TEXT NOT NULL, scale TEXT NOT NULL,
+            threshold REAL NOT NULL, seen INTEGER NOT NULL, finished INTEGER, undone INTEGER) STRICT""",
+        # what a run did to the view, in order: state and `by`, before (no state: the run made the record) and after
+        """CREATE TABLE changes (
+            id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES refinements (id), record BLOB NOT NULL,
+            before TEXT NOT NULL, before_by BLOB, after TEXT NOT NULL, after_by BLOB) STRICT""",
+        "CREATE INDEX changes_by_run ON changes (run)",
+        "CREATE INDEX changes_by_record ON changes (record)",
+        "CREATE INDEX uses_by_record ON uses (record)",
+    ):
+        db.execute(statement)
+
+
 _SELECT_INTERACTION = "SELECT id, created, query, response, feedback, source, type FROM interactions "
 
 
@@ -136,19 +157,24 @@ class Store:
                         self._db.execute("ROLLBACK")
                     raise
 
-    def _write(self, sql: str, values: Sequence[object]) -> sqlite3.Cursor:
+    # -- for the modules that keep their tables here
+
+    def write(self, sql: str, values: Sequence[object]) -> sqlite3.Cursor:
+        """Execute a statement that changes something."""
         with self.lock, _translated(None):
             return self._db.execute(sql, values)
 
-    def _write_all(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+    def write_all(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Execute a statement for each of the rows."""
         with self.lock, _translated(None):
             self._db.executemany(sql, rows)
 
-    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """Return the rows of a query."""
         with self.lock, _translated(None):
             return self._db.execute(sql, values).fetchall()
 
-    def _row(self, sql: str, values: Sequence[object]) -> Any:
+    def row(self, sql: str, values: Sequence[object]) -> Any:
         """Return the first row, or None."""
         with self.lock, _translated(None):
             return self._db.execute(sql, values).fetchone()
@@ -158,13 +184,13 @@ class Store:
     def add_interaction(self, new: Interaction, *, ready: bool, used: Sequence[bytes] = ()) -> Interaction:
         """Store an interaction and the ids of the experiences it was answered with; return it with its number."""
         with self.transaction():
-            cursor = self._write(
+            cursor = self.write(
                 """INSERT INTO interactions (created, query, response, feedback, source, type, ready)
                 VALUES (?, ?, ?, ?, ?, ?, ?)""",
                 (new.created, new.query, new.response, new.feedback, new.source, new.type, ready),
             )
             number = cursor.lastrowid
-            self._write_all("INSERT OR IGNORE INTO uses VALUES (?, ?)", [(number, record) for record in used])
+            self.write_all("INSERT OR IGNORE INTO uses VALUES (?, ?)", [(number, record) for record in used])
         stored = self.interaction(number or 0)
         if stored is None:
             raise StoreError("the interaction that was just stored is gone; the database is damaged")
@@ -172,7 +198,7 @@ class Store:
 
     def interaction(self, number: int) -> Interaction | None:
         """Return the interaction of that number, or None."""
-        row = self._row(_SELECT_INTERACTION + "WHERE id = ?", (number,))
+        row = self.row(_SELECT_INTERACTION + "WHERE id = ?", (number,))
         return None if row is None else Interaction(*row)
 
     def set_feedback(self, number: int, *, feedback: str, good: bool | None, ready: bool) -> bool | None:
@@ -185,47 +211,45 @@ class Store:
         sql = """UPDATE interactions SET feedback = CASE WHEN ?1 = '' THEN feedback ELSE ?1 END,
             good = coalesce(?2, good), ready = ready OR ?3 WHERE id = ?4"""
         with self.transaction():
-            was_ready, closed = self._row("SELECT ready, episode IS NOT NULL FROM interactions WHERE id = ?", (number,))
+            was_ready, closed = self.row("SELECT ready, episode IS NOT NULL FROM interactions WHERE id = ?", (number,))
             if feedback and closed:
                 return None
-            self._write(sql, (feedback, good, ready, number))
+            self.write(sql, (feedback, good, ready, number))
         return ready and not was_ready
 
     def was_augmented(self, number: int) -> bool:
         """Return whether the interaction was answered with experiences in the prompt."""
-        return self._row("SELECT 1 FROM uses WHERE interaction = ? LIMIT 1", (number,)) is not None
+        return self.row("SELECT 1 FROM uses WHERE interaction = ? LIMIT 1", (number,)) is not None
 
     def open_interactions(self) -> list[Interaction]:
         """Return what is ready to be learnt from and in no closed episode, oldest first."""
-        rows = self._rows(_SELECT_INTERACTION + "WHERE ready AND episode IS NULL ORDER BY id")
+        rows = self.rows(_SELECT_INTERACTION + "WHERE ready AND episode IS NULL ORDER BY id")
         return [Interaction(*row) for row in rows]
 
     def close_episode(self, interactions: Iterable[int], *, now_ms: int) -> int:
         """Close an episode of these interactions; return its number."""
         with self.transaction():
-            number = self._write("INSERT INTO episodes (closed) VALUES (?)", (now_ms,)).lastrowid or 0
-            self._write_all("UPDATE interactions SET episode = ? WHERE id = ?", [(number, member) for member in interactions])
+            number = self.write("INSERT INTO episodes (closed) VALUES (?)", (now_ms,)).lastrowid or 0
+            self.write_all("UPDATE interactions SET episode = ? WHERE id = ?", [(number, member) for member in interactions])
         return number
 
     def pending_episodes(self) -> list[int]:
         """Return the numbers of the closed episodes that nothing came of yet, oldest first."""
-        return [row[0] for row in self._rows("SELECT id FROM episodes WHERE record IS NULL ORDER BY id")]
+        return [row[0] for row in self.rows("SELECT id FROM episodes WHERE record IS NULL ORDER BY id")]
 
     def episode(self, number: int) -> list[Interaction]:
         """Return the interactions of an episode."""
-        rows = self._rows(_SELECT_INTERACTION + "WHERE episode = ? ORDER BY id", (number,))
+        rows = self.rows(_SELECT_INTERACTION + "WHERE episode = ? ORDER BY id", (number,))
         return [Interaction(*row) for row in rows]
 
     def finish_episode(self, number: int, record: bytes) -> None:
         """Note the id of the experience that came of an episode."""
         with self.transaction():
-            self._write("UPDATE episodes SET record = ? WHERE id = ?", (record, number))
+            self.write("UPDATE episodes SET record = ? WHERE id = ?", (record, number))
 
     def experience_of(self, interaction: int) -> bytes | None:
         """Return the id of the experience that an interaction went into, once there is one."""
-        row = self._row(
-            "SELECT e.record FROM interactions i JOIN episodes e ON e.id = i.episode WHERE i.id = ?", (interaction,)
-        )
+        row = self.row("SELECT e.record FROM interactions i JOIN episodes e ON e.id = i.episode WHERE i.id = ?", (interaction,))
         return None if row is None else row[0]
 
     # -- records and the view
@@ -234,7 +258,7 @@ class Store:
         """Store a record; return whether it is new."""
         record = signed.record
         retraction = isinstance(record, Retraction)
-        cursor = self._write(
+        cursor = self.write(
             """INSERT INTO records (id, kind, type, author, method, target, received, via, data)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING""",
             (
@@ -253,49 +277,70 @@ class Store:
 
     def retracted_by(self, target: bytes) -> list[bytes]:
         """Return the authors of the retractions of ``target``."""
-        return [row[0] for row in self._rows("SELECT author FROM records WHERE target = ?", (target,))]
+        return [row[0] for row in self.rows("SELECT author FROM records WHERE target = ?", (target,))]
 
-    def set_state(self, record: bytes, state: str) -> None:
-        """Set a record's state in the view."""
-        self._write("INSERT INTO view VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state", (record, state))
+    def author(self, record: bytes) -> bytes | None:
+        """Return who signed a record, or None if it is not known."""
+        row = self.row("SELECT author FROM records WHERE id = ?", (record,))
+        return None if row is None else bytes(row[0])
 
-    def state(self, record: bytes) -> str | None:
-        """Return a record's state in the view, or None if it has none."""
-        row = self._row("SELECT state FROM view WHERE record = ?", (record,))
-        return None if row is None else str(row[0])
+    def set_state(self, record: bytes, state: str, by: bytes | None = None) -> None:
+        """Set a record's state in the view; ``by`` is the record that stands for a superseded one."""
+        sql = "INSERT INTO view VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state, by = excluded.by"
+        self.write(sql, (record, state, by))
 
-    def data(self, record: bytes) -> tuple[bytes, str] | None:
-        """Return an encoded record and by what way it came, or None."""
-        row = self._row("SELECT data, via FROM records WHERE id = ?", (record,))
+    def state(self, record: bytes) -> tuple[str, bytes | None] | None:
+        """Return a record's state in the view and the record that stands for it, or None if it has no state."""
+        row = self.row("SELECT state, by FROM view WHERE record = ?", (record,))
         return None if row is None else (row[0], row[1])
 
-    def ids(self, type_: str) -> list[bytes]:
-        """Return the ids of all records of a type."""
-        return [row[0] for row in self._rows("SELECT id FROM records WHERE type = ? ORDER BY seq", (type_,))]
+    def stood_for_by(self, record: bytes) -> list[bytes]:
+        """Return the superseded records that ``record`` stands for."""
+        return [row[0] for row in self.rows("SELECT record FROM view WHERE by = ? ORDER BY record", (record,))]
 
-    def data_in_state(self, state: str) -> list[bytes]:
-        """Return the encoded records in a state of the view, in the order they came."""
-        query = "SELECT r.data FROM records r JOIN view v ON v.record = r.id WHERE v.state = ? ORDER BY r.seq"
-        return [row[0] for row in self._rows(query, (state,))]
+    def data(self, record: bytes) -> tuple[bytes, str] | None:
+        """Return an encoded record and by what way it came, or None. The data is empty when it was freed."""
+        row = self.row("SELECT data, via FROM records WHERE id = ?", (record,))
+        return None if row is None else (row[0], row[1])
+
+    def free(self, record: bytes) -> None:
+        """Free the space of a record's data; its id stays known."""
+        self.write("UPDATE records SET data = x'' WHERE id = ?", (record,))
+
+    def ids(self, type_: str, *, without: str) -> list[bytes]:
+        """Return the ids of all records of a type but those that came by the way ``without``."""
+        query = "SELECT id FROM records WHERE type = ? AND via != ? ORDER BY seq"
+        return [row[0] for row in self.rows(query, (type_, without))]
+
+    def ids_in_state(self, state: str) -> dict[bytes, str]:
+        """Return the types of the records in a state of the view, by id."""
+        query = "SELECT r.id, r.type FROM records r JOIN view v ON v.record = r.id WHERE v.state = ?"
+        return dict(self.rows(query, (state,)))
+
+    def newest(self, state: str, types: Sequence[str], limit: int) -> list[bytes]:
+        """Return the ids of the newest records in a state, newest first."""
+        query = f"""SELECT r.id FROM records r JOIN view v ON v.record = r.id
+            WHERE v.state = ? AND r.type IN ({", ".join("?" * len(types))}) ORDER BY r.seq DESC LIMIT ?"""  # noqa: S608 - marks only
+        return [row[0] for row in self.rows(query, (state, *types, limit))]
 
     def find_ids(self, prefix: str) -> list[bytes]:
         """Return up to two ids whose hexadecimal form begins with ``prefix``."""
         query = "SELECT id FROM records WHERE substr(lower(hex(id)), 1, ?) = ? LIMIT 2"
-        return [row[0] for row in self._rows(query, (len(prefix), prefix.lower()))]
+        return [row[0] for row in self.rows(query, (len(prefix), prefix.lower()))]
 
     def types(self) -> list[str]:
         """Return the types that there are records of."""
-        return [row[0] for row in self._rows("SELECT DISTINCT type FROM records ORDER BY type")]
+        return [row[0] for row in self.rows("SELECT DISTINCT type FROM records ORDER BY type")]
 
     def counts(self) -> list[tuple[str, str, int]]:
         """Return (type, state, number) of the records in the view."""
         query = "SELECT r.type, v.state, count(*) FROM records r JOIN view v ON v.record = r.id GROUP BY 1, 2 ORDER BY 1, 2"
-        return [(row[0], row[1], row[2]) for row in self._rows(query)]
+        return [(row[0], row[1], row[2]) for row in self.rows(query)]
 
     def method_counts(self, author: bytes) -> dict[str, int]:
         """Return how many experiences of ``author`` came about by each method."""
         query = "SELECT method, count(*) FROM records WHERE author = ? AND kind = 'experience' GROUP BY 1 ORDER BY 1"
-        return {row[0]: row[1] for row in self._rows(query, (author,))}
+        return {row[0]: row[1] for row in self.rows(query, (author,))}
 
 
 @contextmanager

@@ -12,8 +12,10 @@ from espeer.replica import Held, Hit
 Json = dict[str, Any]
 
 
-def experience(id: str, value: Experience) -> Json:
-    """Show an experience; its author is a peer id."""
+def experience(id: str, value: Experience | None) -> Json:
+    """Show an experience; its author is a peer id. Of one whose data was freed there is only the id."""
+    if value is None:
+        return {"id": id, "text": None}
     return {
         "id": id,
         "type": value.type,
@@ -33,7 +35,7 @@ def hit(value: Hit) -> Json:
 
 def held(value: Held) -> Json:
     """Show an experience with its place in the replica."""
-    return experience(value.id, value.experience) | {"state": value.state, "via": value.via}
+    return experience(value.id, value.experience) | {"state": value.state, "via": value.via, "by": value.by}
 
 
 def answer(value: Answer) -> Json:
