@@ -42,11 +42,14 @@ from espeer.errors import (
 
 if TYPE_CHECKING:
     from espeer.inference import Answer, AnswerStream, Choice
+    from espeer.lifecycle.refiner import Outcome, Proposal
+    from espeer.lifecycle.runs import Run, Step, Undone, Why
     from espeer.llm.fake import FakeModel
-    from espeer.node import Learnt, Node, Status
+    from espeer.node import Node
     from espeer.p2p.swarm import PeerView
     from espeer.records import Experience
     from espeer.replica import Held, Hit
+    from espeer.status import Learnt, Status
 
 __all__ = [
     "AddressInUse",
@@ -73,20 +76,26 @@ __all__ = [
     "NetworkError",
     "Node",
     "NodeNotRunning",
+    "Outcome",
     "PeerView",
     "PromptTooLong",
+    "Proposal",
     "ProtocolError",
     "QueueFull",
     "RecordError",
     "RecordTooLarge",
     "RemoteError",
+    "Run",
     "Status",
+    "Step",
     "StoreDamaged",
     "StoreError",
     "StoreFull",
     "StoreInUse",
     "StoreVersionError",
     "TypeNotHeld",
+    "Undone",
+    "Why",
 ]
 
 # libp2p takes a second to import, and most commands of the command line do not need it: these wait until they are asked for
@@ -98,10 +107,16 @@ _LAZY = {
     "FakeModel": "espeer.llm.fake",
     "Held": "espeer.replica",
     "Hit": "espeer.replica",
-    "Learnt": "espeer.node",
+    "Learnt": "espeer.status",
     "Node": "espeer.node",
+    "Outcome": "espeer.lifecycle.refiner",
     "PeerView": "espeer.p2p.swarm",
-    "Status": "espeer.node",
+    "Proposal": "espeer.lifecycle.refiner",
+    "Run": "espeer.lifecycle.runs",
+    "Status": "espeer.status",
+    "Step": "espeer.lifecycle.runs",
+    "Undone": "espeer.lifecycle.runs",
+    "Why": "espeer.lifecycle.runs",
 }
 
 

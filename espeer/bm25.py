@@ -13,17 +13,16 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espeer.postings import MAX_OCCURRENCES, Dump, Postings, cut, ends, joined, packed, unpacked
+from espeer.scale import Scale
 from espeer.scoring import Floats, accumulate
 from espeer.scoring import count as count_hits
 from espeer.tokens import Tokenizer
-
-Scale = Literal["normalised", "raw"]
 
 _ROWS: Final = 32
 """The scores are looked at as so many rows when the best are sought, see :meth:`BM25Index._best`."""
@@ -196,12 +195,7 @@ class BM25Index:
     ) -> list[tuple[str, float]]:
         """Return the documents that are at least so similar to the document ``key``, the most similar first.
 
-        With s(a, b) for the score of document b when document a is the query, and the lesser of both directions:
-
-        - "raw" is min(s(a, b), s(b, a)): the paper's scale. It grows with the texts' length and with the corpus.
-        - "normalised" is min(s(a, b) / s(a, a), s(b, a) / s(b, b)), 0 to 1, whatever their length. Of the corpus only the
-          terms' relative weights enter, and below :data:`SMALL_CORPUS` documents not even those.
-
+        Below :data:`SMALL_CORPUS` documents all terms weigh the same: idf says nothing there.
         One call holds one row of the matrix of all pairs; of all pairs only those that are returned are ever held.
         :param label: only documents with this label.
         """

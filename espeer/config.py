@@ -4,13 +4,26 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import platformdirs
 
 from espeer.errors import ConfigError
 from espeer.records import is_type
+from espeer.scale import Scale
+from espeer.tokens import Tokenizer
 
 MAX_TYPES = 64
+_LEAST = (
+    ("threads", 1),
+    ("context", 256),
+    ("recall", 0),
+    ("answer_tokens", 1),
+    ("episode_size", 1),
+    ("refine_after", 1),
+    ("max_records", 1),
+    ("max_bytes", 16 * 1024),
+)
 
 
 def default_data() -> Path:
@@ -38,6 +51,15 @@ class Config:
     :ivar episode_size: an episode is closed when it has this many interactions.
     :ivar episode_age: an episode is closed this many seconds after its last interaction.
     :ivar repair_interval: seconds between repair rounds with a random peer.
+    :ivar refining: refine the replica in idle time, and keep it within its budget.
+    :ivar refine_after: refine when so many records are new since the last time.
+    :ivar refine_scale: how alike experiences are, "normalised" (0 to 1) or "raw" (the paper's BM25 scores).
+    :ivar refine_threshold: experiences at least so alike on that scale are condensed into one.
+    :ivar max_records: the most active experiences; over it, the least useful are evicted after refining.
+    :ivar max_bytes: the most bytes of all records that are kept, superseded ones too.
+    :ivar k1: BM25's: how soon more occurrences of a term stop to matter.
+    :ivar b: BM25's: how much long texts are held back, 0 to 1.
+    :ivar language: the Snowball language whose words are reduced to their stems, such as "german"; None for none.
     :raises ConfigError: a setting cannot be used.
     """
 
@@ -56,6 +78,15 @@ class Config:
     episode_size: int = 4
     episode_age: float = 30.0
     repair_interval: float = 20.0
+    refining: bool = True
+    refine_after: int = 200
+    refine_scale: Scale = "normalised"
+    refine_threshold: float = 0.5
+    max_records: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    k1: float = 1.5
+    b: float = 0.75
+    language: str | None = "english"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the setting's name."""
@@ -66,10 +97,17 @@ class Config:
                 raise ConfigError(f"type {name!r} is not 1 to 32 of a-z, 0-9 and '-'")
         if not is_type(self.network):
             raise ConfigError(f"network {self.network!r} is not 1 to 32 of a-z, 0-9 and '-'")
-        for name, least in (("threads", 1), ("context", 256), ("recall", 0), ("answer_tokens", 1), ("episode_size", 1)):
+        for name, least in _LEAST:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name.replace('_', '-')} is {value}; the least is {least}")
         for name in ("episode_age", "repair_interval"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name.replace('_', '-')} must be a number of seconds above 0")
+        if self.refine_scale not in get_args(Scale):
+            raise ConfigError(f"refine-scale is {self.refine_scale!r}; give {' or '.join(get_args(Scale))}")
+        if not 0 < self.refine_threshold <= (1 if self.refine_scale == "normalised" else math.inf):
+            raise ConfigError("refine-threshold must be above 0, and at most 1 on the normalised scale")
+        if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
+            raise ConfigError("k1 must be at least 0, and b from 0 to 1")
+        Tokenizer(language=self.language)

@@ -20,6 +20,11 @@ def store_path(data: Path) -> Path:
     return data / "espeer.db"
 
 
+def index_path(data: Path) -> Path:
+    """Return where the index's snapshot lies."""
+    return data / "espeer.index"
+
+
 def identity_path(data: Path) -> Path:
     """Return where the node's private key lies."""
     return data / "identity.key"

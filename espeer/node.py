@@ -1,75 +1,35 @@
 """The node: opens the parts, owns their tasks, closes them in order."""
 
-import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
 import trio
 
-from espeer import records
 from espeer.config import Config
-from espeer.door import ReplicaDoor
 from espeer.errors import InputError
-from espeer.folder import claimed, identity_path, store_path
-from espeer.inference import Answer, AnswerStream, Choice, Inference
+from espeer.inference import Answer, AnswerStream, Choice
 from espeer.interaction import Interaction
 from espeer.lifecycle import calibration, prompts
 from espeer.lifecycle.choice import MAX_CHOICES, MIN_CHOICES
-from espeer.lifecycle.learner import Learner
-from espeer.llm.engine import Engine
-from espeer.llm.loading import open_model
+from espeer.lifecycle.refiner import Outcome, Proposal
+from espeer.lifecycle.runs import Run, Undone, Why
 from espeer.llm.model import Model
 from espeer.log import get_logger
-from espeer.p2p.identity import Identity, load_or_create
-from espeer.p2p.swarm import PeerView, Swarm
-from espeer.replica import Held, Hit, Replica
-from espeer.store import MAX_ROW, Store
+from espeer.p2p.identity import Identity
+from espeer.p2p.swarm import PeerView
+from espeer.parts import Parts, open_parts
+from espeer.replica import Held, Hit
+from espeer.scale import Scale
+from espeer.status import Learnt, Status
+from espeer.store import MAX_ROW
 from espeer.tasks import background, in_thread
 from espeer.text import MAX_INPUT, clean
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """What became of something learnt.
-
-    :ivar interaction: its number in the store.
-    :ivar experience: the id (hexadecimal) of the experience that it went into, or None while its episode is open.
-    """
-
-    interaction: int
-    experience: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a node is doing.
-
-    :ivar prompts: version of the prompts, :data:`espeer.lifecycle.prompts.VERSION`.
-    :ivar records: (type, state, number) of the records held.
-    :ivar methods: how many of the node's own experiences came about by each method, see :data:`espeer.records.METHODS`.
-    :ivar learning: interactions and episodes that are not distilled yet.
-    :ivar waiting: requests that wait for the model.
-    :ivar network: what went over the network since the start.
-    """
-
-    peer_id: str
-    addresses: tuple[str, ...]
-    network_name: str
-    types: tuple[str, ...]
-    model: str
-    prompts: int
-    peers: int
-    records: tuple[tuple[str, str, int], ...]
-    methods: dict[str, int]
-    learning: int
-    waiting: int
-    network: dict[str, int] = field(default_factory=dict)
 
 
 class Node:
@@ -89,7 +49,7 @@ class Node:
         self._given_model = model
         self._clock = clock or (lambda: time.time_ns() // 1_000_000)
         self._running: AbstractAsyncContextManager[None] | None = None
-        self._opened: _Parts | None = None
+        self._opened: Parts | None = None
         self._calibrating = trio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -112,7 +72,7 @@ class Node:
         return await self._running.__aexit__(kind, error, traceback)
 
     @property
-    def _parts(self) -> "_Parts":
+    def _parts(self) -> Parts:
         if self._opened is None:
             raise RuntimeError("the node is not open; use it inside `async with espeer.Node(...) as node:`")
         return self._opened
@@ -120,13 +80,15 @@ class Node:
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         with ExitStack() as stack:
-            parts = await self._open(stack)
+            parts = await open_parts(self.config, stack, model=self._given_model, clock=self._clock)
             async with background() as nursery:
                 await nursery.start(parts.engine.run)
                 if parts.swarm:
                     await nursery.start(parts.swarm.run)
                 if self.config.learning:
                     await nursery.start(parts.learner.run)
+                if self.config.refining:
+                    await nursery.start(parts.refiner.run)
                 self._opened = parts
                 log.info(
                     "node is up", peer_id=parts.identity.peer_id, addresses=self.addresses(), model=parts.engine.model.name
@@ -135,59 +97,6 @@ class Node:
                     yield
                 finally:
                     self._opened = None
-
-    async def _open(self, stack: ExitStack) -> "_Parts":
-        """Open the parts, each to be closed by the stack."""
-        config = self.config
-        await in_thread(stack.enter_context, claimed(config.data))
-        store = await in_thread(Store.open, store_path(config.data))
-        stack.callback(store.close)
-        identity = await in_thread(load_or_create, identity_path(config.data))
-        replica = await in_thread(lambda: Replica(store, types=config.types, clock=self._clock))
-        model = self._given_model or await self._load_model()
-        stack.callback(model.close)
-        engine = Engine(model)
-        swarm = None if config.offline else self._make_swarm(identity, replica)
-        return _Parts(
-            store=store,
-            identity=identity,
-            replica=replica,
-            engine=engine,
-            inference=Inference(engine, replica, answer_tokens=config.answer_tokens),
-            swarm=swarm,
-            learner=Learner(
-                store,
-                replica,
-                engine,
-                author=identity.public,
-                sign=lambda experience: records.sign(experience, identity.sign),
-                publish=swarm.publish if swarm else lambda _: None,
-                clock=self._clock,
-                episode_size=config.episode_size,
-                episode_age=config.episode_age,
-            ),
-        )
-
-    async def _load_model(self) -> Model:
-        config = self.config
-        return await trio.to_thread.run_sync(
-            lambda: open_model(config.model, context=config.context, threads=config.threads),
-            abandon_on_cancel=True,  # it can take minutes, and what it leaves behind is an unused model
-        )
-
-    def _make_swarm(self, identity: Identity, replica: Replica) -> Swarm:
-        config = self.config
-        return Swarm(
-            identity,
-            ReplicaDoor(replica),
-            network=config.network,
-            types=config.types,
-            listen=config.listen,
-            bootstrap=config.bootstrap,
-            clock=self._clock,
-            rng=random.Random(),  # noqa: S311 - spreads repair rounds over time; nothing secret
-            repair_interval=config.repair_interval,
-        )
 
     # -- asking
 
@@ -314,6 +223,39 @@ class Node:
         if self.config.learning:
             await self._parts.learner.flush()
 
+    # -- refining
+
+    async def refine(self, *, type: str | None = None, scale: Scale | None = None, threshold: float | None = None) -> Outcome:
+        """Refine the replica now: condense what is alike, and evict what there is no room for.
+
+        :param type: only this topic type.
+        :param scale, threshold: what is alike, in place of the node's settings; see :data:`espeer.scale.Scale`.
+        """
+        self._check_held(type)
+        return await self._parts.refiner.refine(type=type, scale=scale, threshold=threshold)
+
+    async def preview_refinement(
+        self, *, type: str | None = None, scale: Scale | None = None, threshold: float | None = None
+    ) -> list[Proposal]:
+        """Return the groups that :meth:`refine` would deal with first; nothing is changed."""
+        self._check_held(type)
+        return await self._parts.refiner.preview(type=type, scale=scale, threshold=threshold)
+
+    async def refinements(self, *, limit: int = 20) -> list[Run]:
+        """Return the latest refinement runs, the latest first."""
+        return await in_thread(lambda: self._parts.refiner.runs.runs(limit=_at_least(1, limit, "limit")))
+
+    async def undo_refinement(self, run: int) -> Undone:
+        """Take a refinement run back; what it dealt with is not refined again until that is asked for.
+
+        :raises InputError: there is no such run, it was undone, or a later one builds on it.
+        """
+        return await self._parts.refiner.undo(run)
+
+    async def why(self, prefix: str) -> Why:
+        """Tell where the one experience whose id begins with ``prefix`` stands, what it was made of, what stands for it."""
+        return await in_thread(self._parts.refiner.runs.why, prefix)
+
     # -- looking
 
     async def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
@@ -369,19 +311,6 @@ class Node:
     async def _learnt(self, interaction: int) -> Learnt:
         record = await in_thread(self._parts.store.experience_of, interaction)
         return Learnt(interaction, record.hex() if record else None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What an open node is made of."""
-
-    store: Store
-    identity: Identity
-    replica: Replica
-    engine: Engine
-    inference: Inference
-    learner: Learner
-    swarm: Swarm | None
 
 
 def _at_least(least: int, value: int, name: str) -> int:

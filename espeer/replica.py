@@ -3,9 +3,9 @@
 Every record comes in by :meth:`Replica.add`, whatever brought it. A :class:`~espeer.records.SignedRecord` in hand has been
 verified: :func:`espeer.records.decode` and :func:`espeer.records.sign` are where they come from.
 
-What recall may see is the view: the state of each experience. It follows from the records and from local decisions, which
-:mod:`espeer.runs` makes. Methods may be called from any thread; the store's lock lets in one at a time, and keeps store and
-index in step.
+What recall may see is the view: the state of each experience. It follows from the records and from the local decisions of
+:mod:`espeer.lifecycle.runs`. Methods may be called from any thread; the store's lock lets in one at a time, and keeps store
+and index in step.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from espeer import snapshot
-from espeer.bm25 import SMALL_CORPUS, BM25Index, Scale
+from espeer.bm25 import SMALL_CORPUS, BM25Index
 from espeer.errors import InputError, TypeNotHeld
 from espeer.log import get_logger
 from espeer.records import ID_SIZE, Experience, Retraction, SignedRecord, load
+from espeer.scale import Scale
 from espeer.store import Store
 from espeer.tokens import Tokenizer
 
@@ -257,28 +258,15 @@ class Replica:
 
     def _retract(self, target: bytes) -> list[bytes]:
         """Hide an experience, and every condensate of ours that was made of it; what they stood for comes back."""
-        _, by = self.store.state(target) or (ACTIVE, None)
-        self.store.set_state(target, RETRACTED)
-        changed = [target, *self._release(target, but=target)]
-        if by is not None and self._is_made_of(by, target):
-            self.store.set_state(by, UNDONE)
-            changed += [by, *self._release(by, but=target)]
-        return changed
-
-    def _release(self, record: bytes, *, but: bytes) -> list[bytes]:
-        """Let what a record stands for speak for itself again."""
-        released = self.store.stood_for_by(record)
-        for id_ in released:
-            if self._is_made_of(id_, but):
-                self.store.set_state(id_, UNDONE)
-            else:
-                self.store.set_state(id_, ACTIVE if (self.store.data(id_) or (b"",))[0] else EVICTED)
-        return released
-
-    def _is_made_of(self, condensate: bytes, source: bytes) -> bool:
-        data, via = self.store.data(condensate) or (b"", "")
-        made = load(data).record if data and via == REFINED else None
-        return isinstance(made, Experience) and source in made.sources
+        hidden = [target, *self.store.made_of(target, via=REFINED)]
+        changed = []
+        for id_ in hidden:
+            self.store.set_state(id_, RETRACTED if id_ == target else UNDONE)
+            for released in self.store.stood_for_by(id_):
+                if released not in hidden:
+                    self.store.set_state(released, ACTIVE if (self.store.data(released) or (b"",))[0] else EVICTED)
+                changed.append(released)
+        return [*hidden, *changed]
 
     def _show(self, id_: bytes) -> None:
         data, _ = self.store.data(id_) or (b"", "")

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from string import hexdigits
 from typing import Any, Final
 
 from espeer.errors import StoreDamaged, StoreError, StoreFull, StoreVersionError
 from espeer.interaction import Interaction
-from espeer.records import Retraction, SignedRecord, encode
+from espeer.records import ID_SIZE, Retraction, SignedRecord, encode
 
 MAX_ROW: Final = 2**63 - 1
 """The highest number that a row can have."""
@@ -279,6 +280,10 @@ class Store:
         """Return the authors of the retractions of ``target``."""
         return [row[0] for row in self.rows("SELECT author FROM records WHERE target = ?", (target,))]
 
+    def made_of(self, source: bytes, *, via: str) -> list[bytes]:
+        """Return the records that came by the way ``via`` and name ``source``."""
+        return [row[0] for row in self.rows("SELECT id FROM records WHERE via = ? AND instr(data, ?) > 0", (via, source))]
+
     def author(self, record: bytes) -> bytes | None:
         """Return who signed a record, or None if it is not known."""
         row = self.row("SELECT author FROM records WHERE id = ?", (record,))
@@ -325,8 +330,10 @@ class Store:
 
     def find_ids(self, prefix: str) -> list[bytes]:
         """Return up to two ids whose hexadecimal form begins with ``prefix``."""
-        query = "SELECT id FROM records WHERE substr(lower(hex(id)), 1, ?) = ? LIMIT 2"
-        return [row[0] for row in self.rows(query, (len(prefix), prefix.lower()))]
+        if not all(digit in hexdigits for digit in prefix) or len(prefix) > 2 * ID_SIZE:
+            return []
+        least, most = (bytes.fromhex(prefix.ljust(2 * ID_SIZE, digit)) for digit in "0f")
+        return [row[0] for row in self.rows("SELECT id FROM records WHERE id BETWEEN ? AND ? LIMIT 2", (least, most))]
 
     def types(self) -> list[str]:
         """Return the types that there are records of."""

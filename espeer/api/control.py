@@ -24,6 +24,7 @@ from espeer.errors import ControlError, EspeerError, InputError
 from espeer.folder import private_folder
 from espeer.log import get_logger
 from espeer.node import Node
+from espeer.scale import Scale
 from espeer.tasks import background
 
 _MAX_CONNECTIONS: Final = 64
@@ -78,6 +79,31 @@ async def _experience(node: Node, _: Say, *, id: str) -> Any:
     return views.held(await node.experience(id))
 
 
+async def _refine(
+    node: Node, _: Say, *, type: str | None = None, scale: str | None = None, threshold: float | None = None
+) -> Any:
+    return views.outcome(await node.refine(type=type, scale=_scale(scale), threshold=threshold))
+
+
+async def _preview_refinement(
+    node: Node, _: Say, *, type: str | None = None, scale: str | None = None, threshold: float | None = None
+) -> Any:
+    proposals = await node.preview_refinement(type=type, scale=_scale(scale), threshold=threshold)
+    return [views.proposal(proposal) for proposal in proposals]
+
+
+async def _refinements(node: Node, _: Say, *, limit: int = 20) -> Any:
+    return [views.run(run) for run in await node.refinements(limit=limit)]
+
+
+async def _undo_refinement(node: Node, _: Say, *, run: int) -> Any:
+    return views.undone(await node.undo_refinement(run))
+
+
+async def _why(node: Node, _: Say, *, id: str) -> Any:
+    return views.why(await node.why(id))
+
+
 async def _status(node: Node, _: Say) -> Any:
     return views.status(await node.status())
 
@@ -92,6 +118,11 @@ _VERBS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
     "peers": _peers,
     "experiences": _experiences,
     "experience": _experience,
+    "refine": _refine,
+    "preview_refinement": _preview_refinement,
+    "refinements": _refinements,
+    "undo_refinement": _undo_refinement,
+    "why": _why,
     "status": _status,
 }
 
@@ -161,11 +192,20 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
         await say(reply)
 
 
+def _scale(name: str | None) -> Scale | None:
+    for scale in get_args(Scale):
+        if name == scale:
+            return scale  # type: ignore[no-any-return]  # what get_args takes out of the Literal
+    if name is None:
+        return None
+    raise InputError(f"scale: give {' or '.join(get_args(Scale))}")
+
+
 def _is_of(kind: Any, value: object) -> bool:
-    """Whether a JSON value is of an annotated type: str, int, bool, list[str], or one of those or None."""
+    """Whether a JSON value is of an annotated type: str, int, float, bool, list[str], or one of those or None."""
     match get_origin(kind):
         case None:
-            return type(value) is kind
+            return type(value) is kind or (kind is float and type(value) is int)
         case origin if origin is list:
             return isinstance(value, list) and all(type(item) is str for item in value)
         case _:

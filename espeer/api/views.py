@@ -4,10 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from espeer.inference import Answer, Choice
-from espeer.node import Learnt, Status
+from espeer.lifecycle.refiner import Outcome, Proposal
+from espeer.lifecycle.runs import Run, Undone, Why
 from espeer.p2p.swarm import PeerView
 from espeer.records import Experience, peer_id
 from espeer.replica import Held, Hit
+from espeer.status import Learnt, Status
 
 Json = dict[str, Any]
 
@@ -71,6 +73,36 @@ def learnt(value: Learnt) -> Json:
 def peer(value: PeerView) -> Json:
     """Show a connected peer."""
     return asdict(value)
+
+
+def outcome(value: Outcome) -> Json:
+    """Show what a refinement run came to."""
+    return asdict(value) | {"seconds": round(value.seconds, 1)}
+
+
+def proposal(value: Proposal) -> Json:
+    """Show a group that a run would deal with."""
+    return asdict(value) | {"weakest": round(value.weakest, 3)}
+
+
+def run(value: Run) -> Json:
+    """Show a refinement run."""
+    return asdict(value)
+
+
+def undone(value: Undone) -> Json:
+    """Show what undoing a run came to."""
+    return asdict(value)
+
+
+def why(value: Why) -> Json:
+    """Show where an experience stands and how it came to that."""
+    return held(value.held) | {
+        "by": held(value.by) if value.by else None,
+        "sources": [held(source) for source in value.sources],
+        "stands_for": [held(other) for other in value.stands_for],
+        "steps": [asdict(step) for step in value.steps],
+    }
 
 
 def status(value: Status) -> Json:

@@ -1,4 +1,6 @@
-"""`espeer experiences list|show`."""
+"""`espeer experiences list|show|why`."""
+
+from typing import Any
 
 from cyclopts import App
 from rich.markup import escape
@@ -42,6 +44,42 @@ def show(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
     made = table("", "")
     made.show_header = False
     for key, value in found.items():
-        shown = when(value) if key == "created" else ", ".join(value) if isinstance(value, list) else str(value)
+        shown = when(value) if key == "created" else ", ".join(value) if isinstance(value, list) else str(value or "")
         made.add_row(key, escape(shown))
     console.print(made)
+
+
+@app.command
+def why(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
+    """Tell where an experience stands: what it was made of, what it stands for, what stands for it.
+
+    Example: espeer experiences why 4f2a
+
+    :param id: the id, or as much of its beginning as tells it from the others.
+    """
+    found = request(target.data, "why", {"id": id})
+    if target.json:
+        print_json(found)
+        return
+    console.print(f"{found['id'][:12]} is {found['state']}, {_came(found)}")
+    console.print(f"  {_text(found)}")
+    for what, others in (
+        ("stood for by", [found["by"]] if found["by"] else []),
+        ("made of", found["sources"]),
+        ("stands for", found["stands_for"]),
+    ):
+        for other in others:
+            console.print(f"{what} {other['id'][:12]} ({other['state']}): {_text(other)}")
+    for step in found["steps"]:
+        undone = ", undone since" if step["undone"] else ""
+        console.print(f"run {step['run']}: {step['before'] or 'made,'} → {step['after']}{undone}", style="dim")
+
+
+def _came(found: dict[str, Any]) -> str:
+    if found["via"] == "refined":
+        return f"a condensate of {len(found['sources'])} ({found.get('method', 'its text was deleted')})"
+    return f"came by {found['via']}" if found["via"] != "own" else "learnt here"
+
+
+def _text(found: dict[str, Any]) -> str:
+    return escape(found["text"] or "its text was deleted: there was no room for it")

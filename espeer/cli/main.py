@@ -13,6 +13,7 @@ from espeer.cli.experiences import app as experiences
 from espeer.cli.learn import learn
 from espeer.cli.look import id_, peers, recall, status
 from espeer.cli.node import node
+from espeer.cli.refine import refine
 from espeer.errors import EspeerError
 
 USAGE_ERROR = 2
@@ -48,6 +49,7 @@ app.command(peers)
 app.command(status)
 app.command(id_, name="id")
 app.command(experiences)
+app.command(refine)
 app.command(demo)
 
 

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from espeer import log
 from espeer.config import Config, default_data
 from espeer.folder import socket_path
+from espeer.scale import Scale
 from espeer.tasks import background
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -33,6 +34,13 @@ def node(
     episode_size: int = 4,
     episode_age: float = 30.0,
     repair_interval: float = 20.0,
+    refining: Annotated[bool, Parameter(negative="--no-refining")] = True,
+    refine_after: int = 200,
+    refine_scale: Scale = "normalised",
+    refine_threshold: float = 0.5,
+    max_records: int = 10_000,
+    max_bytes: int = 64 * 1024 * 1024,
+    language: str = "english",
     verbose: Annotated[bool, Parameter(alias="-v")] = False,
 ) -> None:
     """Run a node until Ctrl-C.
@@ -52,6 +60,13 @@ def node(
     :param episode_size: an episode is closed when it has this many interactions.
     :param episode_age: an episode is closed this many seconds after its last interaction.
     :param repair_interval: seconds between repair rounds with a random peer.
+    :param refining: refine the replica in idle time, and keep it within its budget.
+    :param refine_after: refine when so many records are new since the last time.
+    :param refine_scale: how alike experiences are, "normalised" (0 to 1) or "raw" (BM25 scores).
+    :param refine_threshold: what is at least so alike on that scale is condensed into one.
+    :param max_records: the most active experiences; the least useful beyond that are evicted.
+    :param max_bytes: the most bytes of all records that are kept.
+    :param language: whose words are reduced to their stems for recall, such as "german"; "none" for none.
     :param verbose: log more.
     """
     log.configure(logging.DEBUG if verbose else logging.INFO)
@@ -69,6 +84,13 @@ def node(
         episode_size=episode_size,
         episode_age=episode_age,
         repair_interval=repair_interval,
+        refining=refining,
+        refine_after=refine_after,
+        refine_scale=refine_scale,
+        refine_threshold=refine_threshold,
+        max_records=max_records,
+        max_bytes=max_bytes,
+        language=None if language == "none" else language,
     )
     trio.run(_serve_until_signal, config)
 

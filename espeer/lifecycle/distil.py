@@ -4,15 +4,13 @@ Small models lose codes and make cures up. So what the model says is checked aga
 else the experience is put together from the episode's own sentences. The method is noted in the record.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from espeer.bm25 import BM25Index
 from espeer.interaction import Interaction
 from espeer.lifecycle import prompts
-from espeer.lifecycle.episodes import codes
+from espeer.lifecycle.essence import codes, cut, names, negates, numbers, sentences, size, stems, words
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.model import Sampling
 from espeer.records import MAX_TEXT
@@ -31,13 +29,6 @@ _CUT_SENTENCE: Final = 1000
 """What is left of a sentence, in bytes, where there is no room for all of it: a log line, more likely."""
 
 _SAMPLING: Final = Sampling(max_tokens=64, stop=("\n", ". "))  # one sentence: small models ramble after it
-
-_NUMBER = re.compile(r"(?<![\w.,-])[-+]?\d+(?:[.,]\d+)*(?![\w-]*\d)")  # of its own or with a unit, not inside a code
-_NAME = re.compile(r"(?<=[\w,;:)] )[A-Z][\w'-]+")  # a capital inside a sentence
-_WORD = re.compile(r"[\w'-]+")
-_NEGATION = re.compile(r"\b(?:not|no|never|without|nothing|cannot)\b|n't\b", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
-_SUFFIX = re.compile(r"(?:ing|ed|es|s|e)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +70,17 @@ def problems(text: str, episode: Sequence[Interaction]) -> list[str]:
     found = []
     if len(text) > min(MAX_DISTILLATE, max(len(everything), 80)):
         found.append("too long")
-    if lost := (codes(essence) - codes(text)) | (_numbers(outcomes) - _numbers(text)) | _lost_names(essence, text):
+    if lost := (codes(essence) - codes(text)) | (numbers(outcomes) - numbers(text)) | _lost_names(essence, text):
         found.append(f"lost {', '.join(sorted(lost))}")
-    invented = (codes(text) - codes(everything)) | (_numbers(text) - _numbers(everything))
+    invented = (codes(text) - codes(everything)) | (numbers(text) - numbers(everything))
     if invented := invented | _lost_names(text, everything):
         found.append(f"made up {', '.join(sorted(invented))}")
-    if _NEGATION.search(outcomes) and not _NEGATION.search(text):
+    if negates(outcomes) and not negates(text):
         found.append("lost a negation")
-    terms = _stems(outcomes)
-    if terms and len(terms & _stems(text)) < MIN_KEPT * len(terms):
+    terms = stems(outcomes)
+    if terms and len(terms & stems(text)) < MIN_KEPT * len(terms):
         found.append("lost the outcome")
-    if len((_stems(prompts.instructions()) & _stems(text)) - _stems(everything)) >= _ECHO_TERMS:
+    if len((stems(prompts.instructions()) & stems(text)) - stems(everything)) >= _ECHO_TERMS:
         found.append("echoes the prompt")
     return found
 
@@ -100,34 +91,20 @@ def extract(episode: Sequence[Interaction]) -> str:
     Outcomes are what others profit from most: where :data:`~espeer.records.MAX_TEXT` is too short for all, reports give way
     to them, and the longest sentences are cut.
     """
-    reports = [_sentences(interaction.query) for interaction in episode]
-    outcomes = [_sentences(_outcome(interaction)) for interaction in episode]
+    reports = [sentences(interaction.query) for interaction in episode]
+    outcomes = [sentences(_outcome(interaction)) for interaction in episode]
     for longest in (MAX_TEXT, _CUT_SENTENCE):
         pairs = zip(reports, outcomes, strict=True)
-        kept = dict.fromkeys(_cut(sentence, longest) for pair in pairs for part in pair for sentence in part)
-        if _size(kept) <= MAX_TEXT:
+        kept = dict.fromkeys(cut(sentence, longest) for pair in pairs for part in pair for sentence in part)
+        if size(kept) <= MAX_TEXT:
             return " ".join(kept)
     kept = {}
     for part in (*outcomes, *reports):
         for sentence in part:
-            more = kept | {_cut(sentence, _CUT_SENTENCE): None}
-            if _size(more) <= MAX_TEXT:
+            more = kept | {cut(sentence, _CUT_SENTENCE): None}
+            if size(more) <= MAX_TEXT:
                 kept = more
     return " ".join(kept)
-
-
-def _sentences(text: str) -> list[str]:
-    found = filter(None, (piece.strip() for piece in _SENTENCE_END.split(text)))
-    return [piece if piece[-1] in ".!?:;" else piece + "." for piece in found]
-
-
-def _cut(sentence: str, longest: int) -> str:
-    """Shorten a sentence to so many UTF-8 bytes, never inside a character."""
-    return sentence if len(sentence.encode()) <= longest else sentence.encode()[:longest].decode(errors="ignore").strip()
-
-
-def _size(sentences: Iterable[str]) -> int:
-    return sum(len(sentence.encode()) + 1 for sentence in sentences) - 1
 
 
 def _outcome(interaction: Interaction) -> str:
@@ -139,15 +116,6 @@ def _everything(interaction: Interaction) -> str:
     return f"{interaction.query}\n{interaction.response}\n{interaction.feedback}"
 
 
-def _numbers(text: str) -> set[str]:
-    return set(_NUMBER.findall(text))
-
-
 def _lost_names(before: str, after: str) -> set[str]:
     """Return the names in one text that are no words of the other."""
-    return set(map(str.casefold, _NAME.findall(before))) - set(map(str.casefold, _WORD.findall(after)))
-
-
-def _stems(text: str) -> set[str]:
-    """Return the terms without their commonest endings, so that "replacing the clips" keeps "replace the clip"."""
-    return {_SUFFIX.sub("", term) for term in BM25Index.tokenize(text)}
+    return names(before) - words(after)

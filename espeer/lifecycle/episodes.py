@@ -4,22 +4,15 @@ Time comes in as a number and deadlines go out as one, so that a test drives it 
 """
 
 import math
-import re
 from dataclasses import dataclass, field
 from typing import Final
 
 from espeer.bm25 import BM25Index
 from espeer.interaction import Interaction
+from espeer.lifecycle.essence import codes
 
 SIMILARITY: Final = 0.5
 """Interactions of at least this similarity (see :func:`similarity`) belong together."""
-
-_CODE = re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w+(?:-\w+)*")
-
-
-def codes(text: str) -> set[str]:
-    """Return the words that mix letters and digits, such as "E42", "eth0" or "Kestrel-3", case-folded."""
-    return {match.casefold() for match in _CODE.findall(text)}
 
 
 @dataclass(frozen=True, slots=True)

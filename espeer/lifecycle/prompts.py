@@ -11,7 +11,7 @@ from espeer.interaction import Interaction
 from espeer.lifecycle.choice import LETTERS, Method
 from espeer.llm.model import Message, Prompt
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _DISTIL: Final = "You turn a field report into one short lesson. Copy every code, number and name exactly."
 _DISTIL_EXAMPLES: Final = (
@@ -33,6 +33,24 @@ _INSTRUCT_EXAMPLES: Final = (
     ("Wiping the copper roller with dry felt gave clean pages again.", "wipe the copper roller with dry felt"),
     ("With parameter P12 put to 3 the fans ran quietly.", "put parameter P12 to 3"),
 )
+_CONDENSE: Final = "You merge notes on the same matter into one note. Copy every code, number and name exactly."
+_CONDENSE_EXAMPLES: Final = (
+    (
+        (
+            "When the Orla-2 dryer stops with K11 after its lid was opened, press the lid switch for 5 seconds.",
+            "Orla-2 halts, K11 on the panel. Pressing the lid switch for 5 seconds cleared it.",
+            "K11 on the Orla-2 after opening: press the lid switch for 5 seconds, then restart.",
+        ),
+        "When the Orla-2 dryer stops with K11 after its lid was opened, press the lid switch for 5 seconds, then restart.",
+    ),
+    (
+        (
+            "The Brunt printer shows PX-9 and pages are striped: wipe the copper roller with dry felt.",
+            "Striped pages from the Brunt, PX-9. Wiping the copper roller cured it; do not use alcohol.",
+        ),
+        "When the Brunt printer shows PX-9 and pages are striped, wipe the copper roller with dry felt; do not use alcohol.",
+    ),
+)
 _CLASSIFY: Final = "You sort texts into topics. Answer with the one topic that fits best."
 _ASK: Final = "You answer questions briefly and truthfully."
 _ASK_WITH_NOTES: Final = "You answer questions briefly, from the notes. Copy codes, numbers and names exactly."
@@ -52,6 +70,12 @@ def distil(episode: Sequence[Interaction]) -> Prompt:
 def instruct(outcomes: str) -> Prompt:
     """Ask for the instruction in what was done: less than a lesson, and within reach of a very small model."""
     return _by_example(_INSTRUCT, _INSTRUCT_EXAMPLES, outcomes)
+
+
+def condense(texts: Sequence[str]) -> Prompt:
+    """Ask for one note in place of several on the same matter, after worked examples."""
+    examples = [(_notes(notes), merged) for notes, merged in _CONDENSE_EXAMPLES]
+    return _by_example(_CONDENSE, examples, _notes(texts))
 
 
 def classify(text: str, types: Sequence[str]) -> tuple[Prompt, str]:
@@ -94,6 +118,15 @@ def confidence(asked: Prompt, answer: str) -> Prompt:
 def instructions() -> str:
     """Return the words of the distillation prompts that are not the episode's: what an echo of them would hold."""
     return "\n".join([_DISTIL, _INSTRUCT, *(part for pair in (*_DISTIL_EXAMPLES, *_INSTRUCT_EXAMPLES) for part in pair)])
+
+
+def condense_instructions() -> str:
+    """Return the words of the refinement prompts that are not the notes': what an echo of them would hold."""
+    return "\n".join([_CONDENSE, *(part for notes, merged in _CONDENSE_EXAMPLES for part in (*notes, merged))])
+
+
+def _notes(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {text}" for text in texts)
 
 
 def _by_example(task: str, examples: Sequence[tuple[str, str]], given: str) -> Prompt:

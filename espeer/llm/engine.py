@@ -153,6 +153,14 @@ class Engine:
         scores: list[Score] = await self._result(work, priority)
         return scores
 
+    async def turn(self, priority: Priority) -> None:
+        """Return when nothing more urgent is at work or waits: for background work that needs the machine and not the model.
+
+        Raises as :meth:`complete` does.
+        """
+        if self._jobs or self._running is not None:
+            await self._result(lambda _: None, priority)
+
     @contextlib.asynccontextmanager
     async def stream(
         self, prompt: Prompt, sampling: Sampling = _USUAL, *, priority: Priority = Priority.INTERACTIVE

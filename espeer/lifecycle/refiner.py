@@ -1,0 +1,356 @@
+"""The refiner: keeps the replica small and sharp while nobody asks the model anything.
+
+A run goes through the types one by one: it finds the experiences that are alike, groups them, and has each group condensed or
+merged, each in one step of :class:`espeer.lifecycle.runs.Runs`. Whoever is killed in the middle finds all finished steps done,
+and goes on with the run at the next start. After that comes the budget: what is over it is evicted, the least useful first.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+import trio
+
+from espeer.errors import EspeerError, InputError
+from espeer.lifecycle.condense import condense
+from espeer.lifecycle.essence import without_note
+from espeer.lifecycle.refine import Candidate, Group, bytes_saved, groups, least_useful, plan
+from espeer.lifecycle.runs import Run, Runs, Undone
+from espeer.llm.engine import Engine, Priority
+from espeer.log import get_logger
+from espeer.records import MAX_SOURCES, Experience, SignedRecord
+from espeer.replica import Replica
+from espeer.scale import Scale
+from espeer.tasks import in_thread
+
+ASKED: Final = "asked"
+"""The reason of a run that somebody asked for: everything is compared, also what an undone run was about."""
+
+MAX_GROUP: Final = 12
+"""The most experiences that are condensed into one at a time; what is alike beyond that follows in the next round."""
+
+_CHECK_SECONDS: Final = 30.0
+_NEIGHBOURS: Final = 32  # of each experience the nearest ones: so the pairs held are bounded, however alike all are
+_CHUNK: Final = 64  # experiences compared before others get their turn
+_ROUNDS: Final = 8
+_EVICT_AT_ONCE: Final = 100
+_SNAPSHOT_CHANGES: Final = 1000
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a refiner goes by.
+
+    :ivar scale, threshold: which experiences are alike, see :data:`espeer.scale.Scale`.
+    :ivar after: refine when so many records are new since the last run.
+    :ivar max_records: the most active experiences.
+    :ivar max_bytes: the most bytes of all records that are kept, superseded ones too.
+    """
+
+    scale: Scale
+    threshold: float
+    after: int
+    max_records: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A group that a run would deal with.
+
+    :ivar type: its topic type.
+    :ivar members: ids (hexadecimal), the one that all are alike to first.
+    :ivar texts: theirs.
+    :ivar weakest: the least similarity of a member to the first.
+    :ivar action: "merge" (one of them stands for all) or "condense" (the model writes a new one).
+    :ivar bytes_saved: of the active experiences' texts, estimated.
+    """
+
+    type: str
+    members: tuple[str, ...]
+    texts: tuple[str, ...]
+    weakest: float
+    action: str
+    bytes_saved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    :ivar run: its number, for undoing it.
+    :ivar before, after: active experiences.
+    :ivar condensed, extracted: condensates worded by the model, and put together from their sources' sentences.
+    :ivar merged: groups that one of their own members stands for.
+    :ivar disputed: condensates whose sources contradict each other.
+    :ivar evicted: experiences for which there was no room.
+    :ivar freed: bytes of superseded experiences' data for which there was no room.
+    """
+
+    run: int
+    before: int
+    after: int = 0
+    condensed: int = 0
+    extracted: int = 0
+    merged: int = 0
+    disputed: int = 0
+    evicted: int = 0
+    freed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A run at work.
+
+    :ivar apart: what it leaves alone.
+    """
+
+    run: Run
+    settings: Settings
+    apart: frozenset[str]
+
+
+class Refiner:
+    """Refines a replica: when asked, and by itself in idle time.
+
+    :param author: our public key.
+    :param sign: makes a signed record of an experience of ours.
+    :param clock: milliseconds since the Unix epoch.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        engine: Engine,
+        *,
+        author: bytes,
+        sign: Callable[[Experience], SignedRecord],
+        clock: Callable[[], int],
+        settings: Settings,
+    ) -> None:
+        self._replica = replica
+        self._engine = engine
+        self._author = author
+        self._sign = sign
+        self._clock = clock
+        self._settings = settings
+        self._working = trio.Lock()
+        self.runs: Final = Runs(replica, clock=clock)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Go on with what was interrupted, and refine whenever there is reason to, until cancelled."""
+        task_status.started()
+        while True:
+            try:
+                unfinished = await in_thread(self._unfinished)
+                reason = await in_thread(self._reason)
+                if unfinished is not None or reason is not None:
+                    await self.refine(reason or "", unfinished=unfinished)
+                await in_thread(lambda: self._replica.save_index(at_least=_SNAPSHOT_CHANGES))
+            except EspeerError as error:
+                log.warning("cannot refine now, will try again", reason=str(error))
+            except Exception:  # a fault of ours must not end the node
+                log.exception("refining failed, will try again")
+            await trio.sleep(_CHECK_SECONDS)
+
+    async def refine(
+        self,
+        reason: str = ASKED,
+        *,
+        type: str | None = None,
+        scale: Scale | None = None,
+        threshold: float | None = None,
+        unfinished: Run | None = None,
+    ) -> Outcome:
+        """Refine now; everything is compared with everything. A run that is not asked for only looks at what is new.
+
+        :param type: only this topic type.
+        :param scale, threshold: in place of the settings.
+        :param unfinished: the run to go on with.
+        """
+        settings = self._chosen(scale, threshold)
+        started = time.monotonic()
+        async with self._working:
+            run = unfinished
+            if run is None:
+                run = await in_thread(lambda: self.runs.begin(reason, scale=settings.scale, threshold=settings.threshold))
+            asked = run.reason == ASKED
+            work = _Work(
+                run=run,
+                settings=replace(settings, scale=run.scale, threshold=run.threshold),
+                apart=frozenset() if asked else frozenset(await in_thread(self.runs.kept_apart)),
+            )
+            new = None if asked else await in_thread(self._not_compared, work.settings)
+            outcome = Outcome(run.id, len(self._replica))
+            for name in self._replica.types if type is None else (type,):
+                active = await in_thread(self._replica.active, name)
+                keys = [key for key in active if key not in work.apart and (new is None or key in new)]
+                outcome = await self._refine_type(work, name, keys, outcome)
+            outcome = await self._keep_to_budget(work, outcome)
+            await in_thread(self.runs.finish, run.id)
+        outcome = replace(outcome, after=len(self._replica), seconds=time.monotonic() - started)
+        log.info("refined", run=run.id, reason=run.reason, before=outcome.before, after=outcome.after)
+        return outcome
+
+    async def preview(
+        self, *, type: str | None = None, scale: Scale | None = None, threshold: float | None = None
+    ) -> list[Proposal]:
+        """Return the groups that :meth:`refine` would deal with first; nothing is changed. Parameters as there."""
+        settings = self._chosen(scale, threshold)
+        proposals = []
+        for name in self._replica.types if type is None else (type,):
+            keys = await in_thread(self._replica.active, name)
+            found, candidates = await self._groups(keys, settings, frozenset())
+            proposals += [_proposal(name, group, candidates) for group in found]
+        return proposals
+
+    async def undo(self, run: int) -> Undone:
+        """Take a run back, once no other is at work. See :meth:`espeer.lifecycle.runs.Runs.undo`."""
+        async with self._working:
+            return await in_thread(self.runs.undo, run)
+
+    def _chosen(self, scale: Scale | None, threshold: float | None) -> Settings:
+        chosen = replace(self._settings, scale=scale or self._settings.scale)
+        if threshold is not None:
+            chosen = replace(chosen, threshold=threshold)
+        elif scale is not None and scale != self._settings.scale:
+            raise InputError(f"give a threshold with the scale {scale!r}: that of the other scale means something else")
+        return chosen
+
+    # -- a run's steps
+
+    async def _refine_type(self, work: _Work, type: str, keys: Sequence[str], outcome: Outcome) -> Outcome:
+        """Deal with all groups that hold one of the keys, then with those that their condensates are in, and so on."""
+        for _ in range(_ROUNDS):
+            found, candidates = await self._groups(keys, work.settings, work.apart)
+            made = []
+            for group in found:
+                await self._engine.turn(Priority.REFINE)
+                head, outcome = await self._settle(work.run, type, group, candidates, outcome)
+                made += [head] if head else []
+            if not made:
+                break
+            keys = made
+        return outcome
+
+    async def _groups(
+        self, keys: Sequence[str], settings: Settings, apart: frozenset[str]
+    ) -> tuple[list[Group], dict[str, Candidate]]:
+        """Compare experiences with all others of their type; return the groups that this makes, and their members."""
+        pairs: dict[tuple[str, str], float] = {}
+        for start in range(0, len(keys), _CHUNK):
+            await self._engine.turn(Priority.REFINE)
+            for a, b, similarity in await in_thread(self._pairs, keys[start : start + _CHUNK], settings):
+                if not apart & {a, b}:
+                    pairs[min(a, b), max(a, b)] = similarity
+        candidates = await in_thread(self._candidates, {key for pair in pairs for key in pair})
+        known = [(a, b, similarity) for (a, b), similarity in pairs.items() if a in candidates and b in candidates]
+        found = await in_thread(lambda: groups(known, candidates, max_size=MAX_GROUP, max_sources=MAX_SOURCES))
+        return found, candidates
+
+    def _pairs(self, keys: Sequence[str], settings: Settings) -> list[tuple[str, str, float]]:
+        return [
+            (key, other, similarity)
+            for key in keys
+            for other, similarity in self._replica.neighbours(key, settings.threshold, scale=settings.scale)[:_NEIGHBOURS]
+        ]
+
+    def _candidates(self, keys: Iterable[str]) -> dict[str, Candidate]:
+        found = {}
+        for key in keys:
+            with suppress(InputError):  # it may have gone since
+                experience = self._replica.experience(key)
+                leaves = max(1, len(experience.sources))
+                found[key] = Candidate(key, experience.text, experience.author, experience.created, leaves)
+        return found
+
+    async def _settle(
+        self, run: Run, type: str, group: Group, candidates: dict[str, Candidate], outcome: Outcome
+    ) -> tuple[str | None, Outcome]:
+        """Merge or condense a group; return what stands for it now, or None if one of it has gone meanwhile."""
+        chosen = plan(group, candidates)
+        if chosen.survivor is not None:
+            done = await in_thread(lambda: self.runs.supersede(run.id, chosen.members, chosen.survivor or ""))
+            return (chosen.survivor, replace(outcome, merged=outcome.merged + 1)) if done else (None, outcome)
+        texts = [without_note(candidates[key].text) for key in chosen.winners]
+        condensate = await condense(self._engine, texts, note=chosen.note)
+        signed = self._sign(
+            Experience(
+                type=type,
+                text=condensate.text,
+                created=self._clock(),
+                author=self._author,
+                model=self._engine.model.name,
+                method=condensate.method,
+                sources=await in_thread(self._leaves, chosen.members),
+            )
+        )
+        if not await in_thread(lambda: self.runs.supersede(run.id, chosen.members, signed.id.hex(), new=signed)):
+            return None, outcome
+        worded = condensate.method == "condensed"
+        return signed.id.hex(), replace(
+            outcome,
+            condensed=outcome.condensed + worded,
+            extracted=outcome.extracted + (not worded),
+            disputed=outcome.disputed + bool(chosen.note),
+        )
+
+    def _leaves(self, members: Sequence[str]) -> tuple[bytes, ...]:
+        """Return the original experiences that these are or were condensed from."""
+        leaves = dict.fromkeys(leaf for key in members for leaf in (self.runs.own_sources(key) or (bytes.fromhex(key),)))
+        return tuple(leaves)
+
+    async def _keep_to_budget(self, work: _Work, outcome: Outcome) -> Outcome:
+        """Evict what there is no room for: superseded experiences' data first where bytes are short, then the least useful."""
+        over = await in_thread(self.runs.size) - work.settings.max_bytes
+        if over > 0:
+            freed = await in_thread(self.runs.free_superseded, over)
+            outcome = replace(outcome, freed=outcome.freed + freed)
+        while victims := await in_thread(self._over_budget, work.settings):
+            await in_thread(self.runs.evict, work.run.id, victims)
+            outcome = replace(outcome, evicted=outcome.evicted + len(victims))
+        return outcome
+
+    def _over_budget(self, settings: Settings) -> list[str]:
+        """Return the next experiences to evict, or none."""
+        bytes_over = self.runs.size() - settings.max_bytes
+        records_over = len(self._replica) - settings.max_records
+        if bytes_over <= 0 and records_over <= 0:
+            return []
+        standings = self.runs.standings()
+        share = -(-bytes_over * len(standings) // max(1, self.runs.size())) if bytes_over > 0 else 0
+        excess = min(_EVICT_AT_ONCE, max(records_over, share))
+        return least_useful(standings, now_ms=self._clock(), excess=excess)
+
+    # -- when to run
+
+    def _unfinished(self) -> Run | None:
+        last = self.runs.last()
+        return last if last is not None and last.finished is None else None
+
+    def _not_compared(self, settings: Settings) -> set[str] | None:
+        """Return what came since the last run by the same measure; None where there was none: everything."""
+        last = self.runs.last_finished(settings.scale, settings.threshold)
+        return None if last is None else self.runs.newer_than(last.seen)
+
+    def _reason(self) -> str | None:
+        """Return why it is time to refine, or None."""
+        settings = self._settings
+        last = self.runs.last()
+        new = self.runs.count_newer_than(last.seen if last else 0)
+        over = len(self._replica) > settings.max_records or self.runs.size() > settings.max_bytes
+        if over and (new or last is None or last.reason != "capacity"):
+            return "capacity"
+        return "records" if new >= settings.after else None
+
+
+def _proposal(type: str, group: Group, candidates: dict[str, Candidate]) -> Proposal:
+    chosen = plan(group, candidates)
+    texts = tuple(candidates[key].text for key in group.members)
+    saved = bytes_saved(chosen, candidates)
+    return Proposal(type, group.members, texts, group.weakest, "merge" if chosen.survivor else "condense", saved)

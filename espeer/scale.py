@@ -1,0 +1,11 @@
+"""How alike two experiences are, and on what scale (pure)."""
+
+from typing import Literal
+
+Scale = Literal["normalised", "raw"]
+"""With s(a, b) for the BM25 score of text b when text a is the query, and the lesser of both directions:
+
+- "raw" is min(s(a, b), s(b, a)), the paper's scale: it grows with the length of the texts and with the corpus.
+- "normalised" is min(s(a, b) / s(a, a), s(b, a) / s(b, b)), 0 to 1, whatever their length. Of the corpus only the terms'
+  relative weights enter.
+"""

@@ -1,0 +1,41 @@
+"""What a node says of itself and of what it was given (pure)."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What became of something learnt.
+
+    :ivar interaction: its number in the store.
+    :ivar experience: the id (hexadecimal) of the experience that it went into, or None while its episode is open.
+    """
+
+    interaction: int
+    experience: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a node is doing.
+
+    :ivar prompts: version of the prompts, :data:`espeer.lifecycle.prompts.VERSION`.
+    :ivar records: (type, state, number) of the records held.
+    :ivar methods: how many of the node's own experiences came about by each method, see :data:`espeer.records.METHODS`.
+    :ivar learning: interactions and episodes that are not distilled yet.
+    :ivar waiting: requests that wait for the model.
+    :ivar network: what went over the network since the start.
+    """
+
+    peer_id: str
+    addresses: tuple[str, ...]
+    network_name: str
+    types: tuple[str, ...]
+    model: str
+    prompts: int
+    peers: int
+    records: tuple[tuple[str, str, int], ...]
+    methods: dict[str, int]
+    learning: int
+    waiting: int
+    network: dict[str, int] = field(default_factory=dict)
