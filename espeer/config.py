@@ -8,9 +8,9 @@ from typing import get_args
 
 import platformdirs
 
-from espeer.errors import ConfigError
+from espeer.errors import ConfigError, InputError
 from espeer.records import is_type
-from espeer.scale import Scale
+from espeer.scale import Scale, check_threshold
 from espeer.tokens import Tokenizer
 
 MAX_TYPES = 64
@@ -106,8 +106,10 @@ class Config:
                 raise ConfigError(f"{name.replace('_', '-')} must be a number of seconds above 0")
         if self.refine_scale not in get_args(Scale):
             raise ConfigError(f"refine-scale is {self.refine_scale!r}; give {' or '.join(get_args(Scale))}")
-        if not 0 < self.refine_threshold <= (1 if self.refine_scale == "normalised" else math.inf):
-            raise ConfigError("refine-threshold must be above 0, and at most 1 on the normalised scale")
+        try:
+            check_threshold(self.refine_threshold, self.refine_scale)
+        except InputError as error:
+            raise ConfigError(f"refine-threshold: {error}") from error
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
             raise ConfigError("k1 must be at least 0, and b from 0 to 1")
         Tokenizer(language=self.language)

@@ -258,3 +258,74 @@ def test_the_public_face_is_sorted_whole_and_documented() -> None:
         assert getattr(espeer, name).__doc__, name
     with pytest.raises(AttributeError):
         _ = espeer.nothing
+
+
+LESSONS = (
+    ("The Orla-2 dryer stops with K11 after its lid was opened.", "Press the lid switch for 5 seconds."),
+    ("Orla-2 dryer stopped and shows K11 after the lid was opened.", "Pressing its lid switch for 5 seconds helps."),
+    ("The Orla-2 dryer shows K11 after opening the lid and stops.", "Keep the lid switch pressed for 5 seconds."),
+    ("The Tamsin-7 crane trips its breaker at night.", "Dry the silver plug."),
+)
+
+
+async def test_a_node_refines_when_asked_tells_why_and_takes_it_back(tmp_path: Path) -> None:
+    async with node_on(tmp_path, refine_threshold=0.3) as node:
+        ids = []
+        for text, cure in LESSONS:
+            ids.append((await node.learn(text, feedback=cure, wait=True)).experience or "")
+        (proposal,) = await node.preview_refinement()
+        assert set(proposal.members) == set(ids[:3])
+        outcome = await node.refine()
+        assert (outcome.before, outcome.after) == (4, 2)
+        why = await node.why(ids[0])
+        assert why.by is not None
+        assert why.by.state == "active"
+        assert (await node.ask("The Orla-2 shows K11, what now?")).experiences[0].id == why.by.id
+        assert [run.id for run in await node.refinements()] == [outcome.run]
+    async with node_on(tmp_path, refine_threshold=0.3) as node:  # it is all on disk
+        assert (await node.why(ids[0])).by == why.by
+        assert set((await node.undo_refinement(outcome.run)).restored) == set(ids[:3])
+        assert {held.id for held in await node.experiences()} == set(ids)
+        with pytest.raises(InputError, match="does not hold the type 'doors'"):
+            await node.refine(type="doors")
+
+
+async def test_a_node_keeps_its_budget_by_itself(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        for number in range(6):
+            await node.learn(f"Pump P{number} shows E{number}.", feedback=f"Turn valve V{number}.", wait=True)
+    async with node_on(tmp_path, max_records=3) as node:
+        with trio.fail_after(20):
+            while len(await node.experiences()) > 3:  # noqa: ASYNC110 - a condition with a deadline; nobody sets an event
+                await trio.sleep(0.02)
+        assert [run.reason for run in await node.refinements()] == ["capacity"]
+
+
+async def test_the_index_comes_back_from_its_snapshot_and_follows_other_settings(tmp_path: Path) -> None:
+    async with node_on(tmp_path) as node:
+        await node.learn("The pumps leak.", feedback="Replace the seals.", wait=True)
+    assert (tmp_path / "espeer.index").stat().st_mode & 0o777 == 0o600
+    async with node_on(tmp_path) as node:
+        assert len(await node.recall("leaking pump")) == 1
+    async with node_on(tmp_path, language=None) as node:
+        assert await node.recall("leaking pump") == []
+        assert len(await node.recall("pumps")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"refine_threshold": 0}, "refine-threshold: the threshold must be above 0"),
+        ({"refine_threshold": float("nan")}, "refine-threshold: the threshold must be above 0"),
+        ({"refine_threshold": 1.5}, "at most 1 on the normalised scale"),
+        ({"refine_scale": "cosine"}, "refine-scale is 'cosine'; give normalised or raw"),
+        ({"max_records": 0}, "max-records is 0; the least is 1"),
+        ({"max_bytes": 10}, "max-bytes is 10; the least is"),
+        ({"b": 2.0}, "b from 0 to 1"),
+        ({"k1": float("inf")}, "k1 must be at least 0"),
+        ({"language": "klingon"}, "language 'klingon' is none of"),
+    ],
+)
+def test_settings_of_recall_and_refinement_that_cannot_work(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        offline(tmp_path, **changes)

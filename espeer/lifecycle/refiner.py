@@ -22,7 +22,7 @@ from espeer.llm.engine import Engine, Priority
 from espeer.log import get_logger
 from espeer.records import MAX_SOURCES, Experience, SignedRecord
 from espeer.replica import Replica
-from espeer.scale import Scale
+from espeer.scale import Scale, check_threshold
 from espeer.tasks import in_thread
 
 ASKED: Final = "asked"
@@ -217,6 +217,7 @@ class Refiner:
     def _chosen(self, scale: Scale | None, threshold: float | None) -> Settings:
         chosen = replace(self._settings, scale=scale or self._settings.scale)
         if threshold is not None:
+            check_threshold(threshold, chosen.scale)
             chosen = replace(chosen, threshold=threshold)
         elif scale is not None and scale != self._settings.scale:
             raise InputError(f"give a threshold with the scale {scale!r}: that of the other scale means something else")

@@ -123,3 +123,28 @@ async def test_a_client_that_goes_away_cancels_its_request(tmp_path: Path) -> No
             await node.recall("the node is free")
             async with node.stream("Again?") as again:
                 assert await anext(again)
+
+
+async def test_refinement_through_the_socket(tmp_path: Path) -> None:
+    async with serving(tmp_path) as node:
+        for text in ("Pump P7 shows E42 when cold", "Pump P7 shows E42 on cold days"):
+            await node.learn(text, feedback="Purge the line for 40 s.", wait=True)
+        await node.learn("The crane trips its breaker at night", feedback="Dry the silver plug.", wait=True)
+        (group,) = await asked(tmp_path, "preview_refinement", threshold=0.3)
+        assert (group["type"], len(group["members"])) == ("general", 2)
+        outcome = await asked(tmp_path, "refine", threshold=0.3, scale="normalised")
+        assert (outcome["before"], outcome["after"]) == (3, 2)
+        assert [run["id"] for run in await asked(tmp_path, "refinements")] == [outcome["run"]]
+        why = await asked(tmp_path, "why", id=group["members"][0])
+        assert "active" in (why["state"], why["by"] and why["by"]["state"])
+        undone = await asked(tmp_path, "undo_refinement", run=outcome["run"])
+        assert undone["restored"]
+        for params, message in (
+            ({"scale": "cosine"}, "scale: give normalised or raw"),
+            ({"threshold": "high"}, "threshold is not of its type"),
+            ({"threshold": -1}, "threshold"),
+            ({"threshold": 2}, "threshold"),
+            ({"scale": "raw"}, "give a threshold"),
+        ):
+            with pytest.raises(RemoteError, match=message):
+                await asked(tmp_path, "refine", **params)

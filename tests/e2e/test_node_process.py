@@ -326,3 +326,45 @@ def test_a_reader_that_goes_away_is_no_drama(nodes: Nodes, tmp_path: Path) -> No
     assert reader.stderr.read() == b""
     reader.stderr.close()
     assert reader.wait(CLI_SECONDS) == 1
+
+
+# -- refining
+
+
+def test_refining_from_the_command_line(nodes: Nodes, tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    node = nodes.start(data, "--refine-threshold", "0.3")
+    node.up()
+    for text, cure in (
+        ("The Orla-2 dryer stops with K11 after its lid was opened.", "Press the lid switch for 5 seconds."),
+        ("Orla-2 dryer stopped and shows K11 after the lid was opened.", "Pressing its lid switch for 5 seconds helps."),
+        ("The Tamsin-7 crane trips its breaker at night.", "Dry the silver plug."),
+    ):
+        node.ask("learn", text=text, feedback=cure, wait=True)
+    at = ("--data", data)
+    assert "nothing was changed" in espeer("refine", "--dry-run", *at).out
+    (group,) = espeer("refine", "--dry-run", "--json", *at).json
+    assert len(group["members"]) == 2
+    assert "no runs yet" in espeer("refine", "--list", *at).out
+    outcome = espeer("refine", "--json", *at).json
+    assert (outcome["before"], outcome["after"]) == (3, 2)
+    why = espeer("experiences", "why", group["members"][0][:12], *at).out
+    assert "run 1: active → superseded" in why or "is active" in why
+    node.kill()
+    nodes.start(data).up()  # a condensate is on disk
+    assert len(espeer("experiences", "list", "--json", *at).json) == 2
+    assert "finished" in espeer("refine", "--list", *at).out
+    assert "2 experiences are as before" in espeer("refine", "--undo", "1", *at).out
+    assert len(espeer("experiences", "list", "--json", *at).json) == 3
+    for line, arguments in (
+        ("run 1 was undone already", ("--undo", "1")),
+        ("there is no refinement run 7", ("--undo", "7")),
+        ("give one of --dry-run, --list and --undo", ("--dry-run", "--list")),
+        ("are for a run", ("--undo", "1", "--threshold", "0.5")),
+        ("the threshold must be above 0", ("--threshold", "nan")),
+        ("the threshold must be above 0", ("--threshold", "2")),
+        ("give a threshold with the scale 'raw'", ("--scale", "raw")),
+    ):
+        assert line in refusal("refine", *arguments, *at)
+    refusal("refine", "--scale", "cosine", *at, code=2)
+    assert "no node runs" in refusal("refine", "--data", tmp_path / "nobody")
