@@ -3,7 +3,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-
 BENCH_INSTALLED := .venv/bench-installed
 
 .PHONY: demo test bench lint format install clean

@@ -111,16 +111,12 @@ class BM25Index:
         self.remove(key)
         terms = self.tokenize(text)
         slot = self._free.pop() if self._free else self._new_slot()
-        numbers, occurrences = array("I"), array("H")
-        for term, count in Counter(terms).items():
-            number = self._numbers.get(term)
-            if number is None:
-                number = self._new_number(term)
-            occurs = min(count, MAX_OCCURRENCES)
-            self._postings.add(number, slot, occurs)
-            self._frequencies[number] += 1
-            numbers.append(number)
-            occurrences.append(occurs)
+        known, frequencies, counts = self._numbers, self._frequencies, Counter(terms)
+        numbers = [known[term] if term in known else self._new_number(term) for term in counts]
+        occurrences = [min(count, MAX_OCCURRENCES) for count in counts.values()]
+        for number in numbers:
+            frequencies[number] += 1
+        self._postings.add(slot, numbers, occurrences)
         self._slots[key] = slot
         self._keys[slot] = key
         self._forward[slot] = packed(numbers, occurrences)
@@ -134,9 +130,9 @@ class BM25Index:
         slot = self._slots.pop(key, None)
         if slot is None:
             return
-        numbers, occurrences = unpacked(self._forward[slot])
-        for number, occurs in zip(numbers.tolist(), occurrences.tolist(), strict=True):
-            self._postings.remove(number, slot, occurs)
+        numbers, occurrences = (values.tolist() for values in unpacked(self._forward[slot]))
+        self._postings.remove(slot, numbers, occurrences)
+        for number in numbers:
             self._frequencies[number] -= 1
             if not self._frequencies[number]:
                 del self._numbers[self._postings.terms[number]]

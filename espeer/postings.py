@@ -51,26 +51,32 @@ class Postings:
         for lists in (self.ones, self.more, self.occurrences):
             lists.append(b"")
 
-    def add(self, number: int, slot: int, occurrences: int) -> None:
-        """Note that a document holds a term."""
-        if occurrences == 1:
-            _changeable(self.ones, number, "I").append(slot)
-        else:
-            _changeable(self.more, number, "I").append(slot)
-            _changeable(self.occurrences, number, "H").append(occurrences)
+    def add(self, slot: int, numbers: Sequence[int], occurrences: Sequence[int]) -> None:
+        """Note that a document holds these terms, so often."""
+        ones = self.ones
+        for number, occurs in zip(numbers, occurrences, strict=True):
+            if occurs > 1:
+                _changeable(self.more, number, "I").append(slot)
+                _changeable(self.occurrences, number, "H").append(occurs)
+                continue
+            slots = ones[number]
+            if isinstance(slots, bytes):
+                slots = ones[number] = array("I", slots)
+            slots.append(slot)
 
-    def remove(self, number: int, slot: int, occurrences: int) -> None:
-        """Forget that a document, which does, holds a term."""
-        if occurrences == 1:
-            _take_out(_changeable(self.ones, number, "I"), slot)
-        else:
-            place = _take_out(_changeable(self.more, number, "I"), slot)
-            _replace_by_last(_changeable(self.occurrences, number, "H"), place)
+    def remove(self, slot: int, numbers: Sequence[int], occurrences: Sequence[int]) -> None:
+        """Forget that a document, which does, holds these terms."""
+        for number, occurs in zip(numbers, occurrences, strict=True):
+            if occurs > 1:
+                place = _take_out(_changeable(self.more, number, "I"), slot)
+                _replace_by_last(_changeable(self.occurrences, number, "H"), place)
+            else:
+                _take_out(_changeable(self.ones, number, "I"), slot)
 
 
-def packed(numbers: "array[int]", occurrences: "array[int]") -> bytes:
+def packed(numbers: Sequence[int], occurrences: Sequence[int]) -> bytes:
     """Return a document's own list of terms, by number, with how often each stands in it."""
-    return numbers.tobytes() + occurrences.tobytes()
+    return array("I", numbers).tobytes() + array("H", occurrences).tobytes()
 
 
 def unpacked(forward: bytes) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:

@@ -345,8 +345,9 @@ class Store:
         return [(row[0], row[1], row[2]) for row in self.rows(query)]
 
     def method_counts(self, author: bytes) -> dict[str, int]:
-        """Return how many experiences of ``author`` came about by each method."""
-        query = "SELECT method, count(*) FROM records WHERE author = ? AND kind = 'experience' GROUP BY 1 ORDER BY 1"
+        """Return how many experiences of ``author`` came about by each method; those that stand for others do not count."""
+        query = """SELECT method, count(*) FROM records
+            WHERE author = ? AND kind = 'experience' AND via != 'refined' GROUP BY 1 ORDER BY 1"""
         return {row[0]: row[1] for row in self.rows(query, (author,))}
 
 

@@ -63,16 +63,18 @@ def why(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
         return
     console.print(f"{found['id'][:12]} is {found['state']}, {_came(found)}")
     console.print(f"  {_text(found)}")
+    made_of = {source["id"] for source in found["sources"]}
     for what, others in (
         ("stood for by", [found["by"]] if found["by"] else []),
         ("made of", found["sources"]),
-        ("stands for", found["stands_for"]),
+        ("stands for", [other for other in found["stands_for"] if other["id"] not in made_of]),
     ):
         for other in others:
             console.print(f"{what} {other['id'][:12]} ({other['state']}): {_text(other)}")
     for step in found["steps"]:
         undone = ", undone since" if step["undone"] else ""
-        console.print(f"run {step['run']}: {step['before'] or 'made,'} → {step['after']}{undone}", style="dim")
+        change = f"{step['before']} → {step['after']}" if step["before"] else "made"
+        console.print(f"run {step['run']}: {change}{undone}", style="dim")
 
 
 def _came(found: dict[str, Any]) -> str:

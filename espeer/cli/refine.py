@@ -59,16 +59,20 @@ def _show(found: Any, target: Target, shown: Any) -> None:
 
 def _print_outcome(found: dict[str, Any]) -> None:
     console.print(f"run {found['run']}: {found['before']} active experiences became {found['after']} in {found['seconds']} s")
-    parts = [
-        (found["condensed"], "groups condensed by the model"),
-        (found["extracted"], "put together from their own sentences"),
-        (found["merged"], "merged"),
-        (found["disputed"], "with sources that disagree"),
-        (found["evicted"], "experiences evicted"),
-        (found["freed"], "bytes of superseded ones freed"),
+    groups = [
+        f"{found[name]} {what}"
+        for name, what in (
+            ("condensed", "condensed by the model"),
+            ("extracted", "put together from their own sentences"),
+            ("merged", "merged"),
+            ("disputed", "with sources that disagree"),
+        )
+        if found[name]
     ]
-    said = [f"{number} {what}" for number, what in parts if number]
-    console.print("  " + (", ".join(said) or "nothing was alike enough"), style="dim")
+    console.print("  groups: " + ", ".join(groups) if groups else "  nothing was alike enough", style="dim")
+    if found["evicted"] or found["freed"]:
+        room = f"evicted: {found['evicted']}, bytes of superseded experiences freed: {found['freed']:,}"
+        console.print(f"  for want of room: {room}", style="dim")
     console.print(f"  espeer refine --undo {found['run']} takes it back", style="dim")
 
 
@@ -98,6 +102,6 @@ def _print_runs(found: list[dict[str, Any]]) -> None:
 
 
 def _print_undone(found: dict[str, Any]) -> None:
-    console.print(f"{len(found['restored'])} experiences are as before, {len(found['taken_back'])} condensates were taken back")
+    console.print(f"experiences as before: {len(found['restored'])}, condensates taken back: {len(found['taken_back'])}")
     if found["lost"]:
         console.print(f"{len(found['lost'])} cannot come back: there was no room for them, and their texts were deleted")

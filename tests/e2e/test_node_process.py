@@ -354,7 +354,7 @@ def test_refining_from_the_command_line(nodes: Nodes, tmp_path: Path) -> None:
     nodes.start(data).up()  # a condensate is on disk
     assert len(espeer("experiences", "list", "--json", *at).json) == 2
     assert "finished" in espeer("refine", "--list", *at).out
-    assert "2 experiences are as before" in espeer("refine", "--undo", "1", *at).out
+    assert "experiences as before: 2" in espeer("refine", "--undo", "1", *at).out
     assert len(espeer("experiences", "list", "--json", *at).json) == 3
     for line, arguments in (
         ("run 1 was undone already", ("--undo", "1")),
