@@ -212,13 +212,13 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--paraphrases", type=int, default=20)
     parser.add_argument("--budget", type=int, help="active experiences; by default a tenth of all")
-    parser.add_argument("--threshold", type=float, action="append", help="may be given several times; 0.5 by default")
+    parser.add_argument("--threshold", type=float, action="append", help="may be given several times; 0.6 by default")
     parser.add_argument("--model", default="fake", help='"fake", "default", or a GGUF file')
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each threshold")
     args = parser.parse_args()
     given = faults(args.faults, args.paraphrases)
     budget = args.budget or args.faults * args.paraphrases // 10
-    for threshold in args.threshold or [0.5]:
+    for threshold in args.threshold or [0.6]:
         model = open_model(None if args.model == "default" else args.model)
         with tempfile.TemporaryDirectory() as folder:
 

@@ -81,7 +81,7 @@ class Config:
     refining: bool = True
     refine_after: int = 200
     refine_scale: Scale = "normalised"
-    refine_threshold: float = 0.5
+    refine_threshold: float = 0.6
     max_records: int = 10_000
     max_bytes: int = 64 * 1024 * 1024
     k1: float = 1.5

@@ -37,7 +37,7 @@ def node(
     refining: Annotated[bool, Parameter(negative="--no-refining")] = True,
     refine_after: int = 200,
     refine_scale: Scale = "normalised",
-    refine_threshold: float = 0.5,
+    refine_threshold: float = 0.6,
     max_records: int = 10_000,
     max_bytes: int = 64 * 1024 * 1024,
     language: str = "english",
