@@ -191,7 +191,7 @@ async def saturate(
     started = time.monotonic()
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
-        outcome = await refiner.refine("asked")
+        outcome = await refiner.refine()
         nursery.cancel_scope.cancel()
     seconds = time.monotonic() - started
     result = Result(

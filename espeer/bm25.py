@@ -10,6 +10,7 @@ the document only: so a query costs one pass over its terms' postings (:mod:`esp
 
 import math
 from array import array
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -187,13 +188,14 @@ class BM25Index:
         return [Match(key, score, int(hits[self._slots[key]]) / distinct) for key, score in self._best(scores, k)]
 
     def neighbours(
-        self, key: str, at_least: float, *, scale: Scale = "normalised", label: str | None = None
+        self, key: str, at_least: float, *, scale: Scale = "normalised", label: str | None = None, k: int | None = None
     ) -> list[tuple[str, float]]:
         """Return the documents that are at least so similar to the document ``key``, the most similar first.
 
         Below :data:`SMALL_CORPUS` documents all terms weigh the same: idf says nothing there.
         One call holds one row of the matrix of all pairs; of all pairs only those that are returned are ever held.
         :param label: only documents with this label.
+        :param k: the best so many of them; None for all.
         """
         own = self._slots[key]
         numbers, occurrences = unpacked(self._forward[own])
@@ -207,15 +209,22 @@ class BM25Index:
         wanted[own] = False
         if label is not None:
             wanted &= self._labels == self._label_numbers.get(label, -2)
-        found = []
-        for slot in np.flatnonzero(wanted).tolist():
+        slots = np.flatnonzero(wanted)
+        slots = slots[np.argsort(-row[slots], kind="stable")]
+        found: list[float] = []  # the similarities, falling
+        kept: list[tuple[str, float]] = []
+        for slot, forth in zip(slots.tolist(), (row[slots] / norm).tolist(), strict=True):
+            if k is not None and len(found) >= k and forth < found[k - 1]:
+                break  # none that follows can be more similar than it is in this direction
             others, often = unpacked(self._forward[slot])
             other_norm = self._self_score(slot) if scale == "normalised" else 1.0
-            similarity = min(float(row[slot]) / norm, float(weights[others] @ often) / other_norm)
+            similarity = min(forth, float(weights[others] @ often) / other_norm)
             if similarity >= at_least:
-                found.append((self._keys[slot], similarity if scale == "raw" else min(similarity, 1.0)))
-        found.sort(key=lambda pair: (-pair[1], pair[0]))
-        return found
+                similarity = similarity if scale == "raw" else min(similarity, 1.0)
+                insort(found, similarity, key=lambda value: -value)
+                kept.append((self._keys[slot], similarity))
+        kept.sort(key=lambda pair: (-pair[1], pair[0]))
+        return kept[:k]
 
     # -- keeping
 

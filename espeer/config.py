@@ -56,7 +56,7 @@ class Config:
     :ivar refine_scale: how alike experiences are, "normalised" (0 to 1) or "raw" (the paper's BM25 scores).
     :ivar refine_threshold: experiences at least so alike on that scale are condensed into one.
     :ivar max_records: the most active experiences; over it, the least useful are evicted after refining.
-    :ivar max_bytes: the most bytes of all records that are kept, superseded ones too.
+    :ivar max_bytes: the most bytes of all experiences that are kept, superseded ones too; beyond it these go first.
     :ivar k1: BM25's: how soon more occurrences of a term stop to matter.
     :ivar b: BM25's: how much long texts are held back, 0 to 1.
     :ivar language: the Snowball language whose words are reduced to their stems, such as "german"; None for none.

@@ -101,7 +101,7 @@ class Replica:
         self._lock = store.lock
         self._index_path = index_path
         tokenizer = Tokenizer(language=language)
-        self._settings = f"{k1} {b} {tokenizer}"
+        self._settings = f"{k1} {b} {tokenizer.signature}"
         self._index = BM25Index(k1=k1, b=b, tokenizer=tokenizer)
         if index_path is not None:
             snapshot.load(index_path, self._index, settings=self._settings)
@@ -110,12 +110,13 @@ class Replica:
     def _follow_store(self) -> None:
         """Bring the index up to date with the store: all of it where there is no snapshot, and what differs otherwise."""
         active = {id_.hex() for id_, type_ in self.store.ids_in_state(ACTIVE).items() if type_ in self.types}
-        for gone in set(self._index.keys()) - active:
-            self._index.remove(gone)
+        gone = set(self._index.keys()) - active
+        for key in gone:
+            self._index.remove(key)
         missing = [key for key in active if key not in self._index]
         for key in missing:
             self._show(bytes.fromhex(key))
-        self._unsaved = len(missing)
+        self._unsaved = len(missing) + len(gone)
 
     def save_index(self, *, at_least: int = 1) -> None:
         """Write the index's snapshot if so many records have changed since the last one. Without room it is left for later."""
@@ -177,12 +178,12 @@ class Replica:
                 matches.sort(key=lambda match: (-match.coverage, -match.score, match.key))
             return [Hit(match.key, self.experience(match.key), match.score, match.coverage) for match in matches[:k]]
 
-    def neighbours(self, key: str, at_least: float, *, scale: Scale) -> list[tuple[str, float]]:
-        """Return the active experiences of the same type that are at least so similar, see :meth:`BM25Index.neighbours`."""
+    def neighbours(self, key: str, at_least: float, *, scale: Scale, k: int) -> list[tuple[str, float]]:
+        """Return the ``k`` nearest active experiences of the same type, see :meth:`BM25Index.neighbours`."""
         with self._lock:
             if key not in self._index:  # it may have gone since
                 return []
-            return self._index.neighbours(key, at_least, scale=scale, label=self.experience(key).type)
+            return self._index.neighbours(key, at_least, scale=scale, label=self.experience(key).type, k=k)
 
     def experience(self, key: str) -> Experience:
         """Return an experience whose data is there.
@@ -258,15 +259,35 @@ class Replica:
 
     def _retract(self, target: bytes) -> list[bytes]:
         """Hide an experience, and every condensate of ours that was made of it; what they stood for comes back."""
-        hidden = [target, *self.store.made_of(target, via=REFINED)]
+        hidden = [target, *self.store.made_of(target)]
         changed = []
         for id_ in hidden:
             self.store.set_state(id_, RETRACTED if id_ == target else UNDONE)
-            for released in self.store.stood_for_by(id_):
-                if released not in hidden:
-                    self.store.set_state(released, ACTIVE if (self.store.data(released) or (b"",))[0] else EVICTED)
-                changed.append(released)
+            released = [other for other in self.store.stood_for_by(id_) if other not in hidden]
+            self._release(released)
+            changed += released
         return [*hidden, *changed]
+
+    def _release(self, released: Sequence[bytes]) -> None:
+        """Let records speak for themselves again; or a condensate among them that was made of them, the largest first."""
+        leaves = {id_: self._leaves(id_) for id_ in released}
+        heads = sorted((id_ for id_ in released if leaves[id_] != {id_}), key=lambda id_: (-len(leaves[id_]), id_))
+        for id_ in released:
+            earlier = heads[: heads.index(id_)] if id_ in heads else heads
+            head = next((head for head in earlier if leaves[id_] <= leaves[head]), None)
+            if head is not None:
+                self.store.set_state(id_, SUPERSEDED, head)
+            else:
+                self.store.set_state(id_, ACTIVE if self._is_kept(id_) else EVICTED)
+
+    def _leaves(self, id_: bytes) -> set[bytes]:
+        """Return the experiences that a condensate of ours, whose text is kept, was made of; of any other, itself."""
+        data, via = self.store.data(id_) or (b"", "")
+        record = load(data).record if data and via == REFINED else None
+        return set(record.sources) if isinstance(record, Experience) else {id_}
+
+    def _is_kept(self, id_: bytes) -> bool:
+        return bool((self.store.data(id_) or (b"", ""))[0])
 
     def _show(self, id_: bytes) -> None:
         data, _ = self.store.data(id_) or (b"", "")

@@ -19,5 +19,7 @@ def check_threshold(threshold: float, scale: Scale) -> None:
 
     :raises InputError: it cannot.
     """
-    if not 0 < threshold < math.inf or (scale == "normalised" and threshold > 1):
-        raise InputError("the threshold must be above 0, and at most 1 on the normalised scale")
+    if scale == "normalised" and not 0 < threshold <= 1:
+        raise InputError("the threshold must be above 0 and at most 1 on the normalised scale")
+    if scale == "raw" and not 1 <= threshold < math.inf:
+        raise InputError("the threshold must be at least 1 on the raw scale; the paper's is 100")

@@ -7,6 +7,7 @@ The file: a line that names the format, the SHA-256 of all that follows, and a m
 """
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,9 +40,14 @@ def save(path: Path, index: BM25Index, *, settings: str) -> None:
         }
     )
     unfinished = path.with_suffix(".new")
-    unfinished.touch(0o600)
-    unfinished.write_bytes(_FORMAT + hashlib.sha256(body).digest() + body)
-    unfinished.replace(path)
+    try:
+        unfinished.touch(0o600)
+        unfinished.write_bytes(_FORMAT + hashlib.sha256(body).digest() + body)
+        unfinished.replace(path)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
 
 
 def load(path: Path, index: BM25Index, *, settings: str) -> bool:
@@ -56,7 +62,8 @@ def load(path: Path, index: BM25Index, *, settings: str) -> bool:
     dump = _dump(data, settings)
     if dump is None:
         log.info("threw away a snapshot of the index that does not fit", bytes=len(data))
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         return False
     index.load(dump)
     return True

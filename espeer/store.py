@@ -67,7 +67,7 @@ def _m002_refinement(db: sqlite3.Connection) -> None:
         # `seen`: the highest records.seq at the start; `finished` and `undone`: when, if they were
         """CREATE TABLE refinements (
             id INTEGER PRIMARY KEY, started INTEGER NOT NULL, reason TEXT NOT NULL, scale TEXT NOT NULL,
-            threshold REAL NOT NULL, seen INTEGER NOT NULL, finished INTEGER, undone INTEGER) STRICT""",
+            threshold REAL NOT NULL, type TEXT NOT NULL, seen INTEGER NOT NULL, finished INTEGER, undone INTEGER) STRICT""",
         # what a run did to the view, in order: state and `by`, before (no state: the run made the record) and after
         """CREATE TABLE changes (
             id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES refinements (id), record BLOB NOT NULL,
@@ -75,6 +75,7 @@ def _m002_refinement(db: sqlite3.Connection) -> None:
         "CREATE INDEX changes_by_run ON changes (run)",
         "CREATE INDEX changes_by_record ON changes (record)",
         "CREATE INDEX uses_by_record ON uses (record)",
+        "CREATE INDEX records_refined ON records (id) WHERE via = 'refined'",
     ):
         db.execute(statement)
 
@@ -280,9 +281,9 @@ class Store:
         """Return the authors of the retractions of ``target``."""
         return [row[0] for row in self.rows("SELECT author FROM records WHERE target = ?", (target,))]
 
-    def made_of(self, source: bytes, *, via: str) -> list[bytes]:
-        """Return the records that came by the way ``via`` and name ``source``."""
-        return [row[0] for row in self.rows("SELECT id FROM records WHERE via = ? AND instr(data, ?) > 0", (via, source))]
+    def made_of(self, source: bytes) -> list[bytes]:
+        """Return the condensates of our own that name ``source``."""
+        return [row[0] for row in self.rows("SELECT id FROM records WHERE via = 'refined' AND instr(data, ?) > 0", (source,))]
 
     def author(self, record: bytes) -> bytes | None:
         """Return who signed a record, or None if it is not known."""

@@ -1,5 +1,6 @@
 """From a text to the terms that retrieval compares (pure)."""
 
+import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
 """English words that say nothing of a text's subject."""
 
 _WORD = re.compile(r"\w+")
+_VERSION: Final = 1  # raised with any change of what :class:`Tokenizer` does
 _MOST_KEPT: Final = 50_000
 _LONGEST_KEPT: Final = 40
 
@@ -44,6 +46,12 @@ class Tokenizer:
         if self.language is not None and self.language not in Stemmer.algorithms():
             raise ConfigError(f"language {self.language!r} is none of {', '.join(Stemmer.algorithms())}")
         object.__setattr__(self, "_terms", _Terms(self.language, self.stop_words))
+
+    @property
+    def signature(self) -> str:
+        """What the terms depend on: equal for tokenizers that split every text alike, in any process."""
+        words = hashlib.sha256(" ".join(sorted(self.stop_words)).encode()).hexdigest()[:16]
+        return f"terms {_VERSION}, {self.language} of Snowball {Stemmer.version()}, without {words}"
 
     def __call__(self, text: str) -> list[str]:
         """Split a text into terms, in their order."""

@@ -192,6 +192,10 @@ def test_neighbours_are_mutual_and_equal_texts_are_wholly_alike(given_texts: lis
     for (a, b), value in pairs.items():
         assert pairs[b, a] == pytest.approx(value)
         assert 0.3 <= value <= 1
+    for key in documents:
+        everything = index.neighbours(key, 0.3)
+        for k in (1, 2, 5):
+            assert index.neighbours(key, 0.3, k=k) == everything[:k]
 
 
 def test_equal_texts_are_alike_in_a_corpus_too_small_for_idf() -> None:
@@ -219,6 +223,13 @@ def test_a_term_counts_up_to_a_bound_in_one_document() -> None:
     assert index.scores("pump") == {}
 
 
+class Clearing:
+    """What could pull a list from under the loop, if the loop asked it for its value."""
+
+    def __float__(self) -> float:
+        raise AssertionError("no code of Python's is to be called")
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -231,6 +242,10 @@ def test_a_term_counts_up_to_a_bound_in_one_document() -> None:
         ({"more": [np.array([7], np.uint32)], "occurrences": [np.array([2], np.uint16)]}, IndexError),
         ({"more": [np.array([1], np.uint32)], "occurrences": [np.array([2, 2], np.uint16)]}, ValueError),
         ({"weights": ["heavy"]}, TypeError),
+        ({"weights": [Clearing()]}, TypeError),
+        ({"scores": np.array(["a", "b", "c"], object)}, ValueError),
+        ({"scores": np.zeros(3, np.int64)}, ValueError),
+        ({"scores": np.zeros(6)[::2]}, ValueError),
         ({"weights": [1.0, 2.0]}, ValueError),
     ],
 )

@@ -318,6 +318,7 @@ async def test_the_index_comes_back_from_its_snapshot_and_follows_other_settings
         ({"refine_threshold": 0}, "refine-threshold: the threshold must be above 0"),
         ({"refine_threshold": float("nan")}, "refine-threshold: the threshold must be above 0"),
         ({"refine_threshold": 1.5}, "at most 1 on the normalised scale"),
+        ({"refine_scale": "raw"}, "at least 1 on the raw scale"),
         ({"refine_scale": "cosine"}, "refine-scale is 'cosine'; give normalised or raw"),
         ({"max_records": 0}, "max-records is 0; the least is 1"),
         ({"max_bytes": 10}, "max-bytes is 10; the least is"),

@@ -1,5 +1,9 @@
 """From a text to its terms."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,3 +44,12 @@ def test_any_text_has_terms_without_spaces_that_do_not_depend_on_what_came_befor
     terms = tokenize(text)
     assert all(term and not any(character.isspace() for character in term) for term in terms)
     assert terms == Tokenizer()(text)
+
+
+def test_the_signature_is_the_same_in_any_process_and_differs_with_the_terms() -> None:
+    script = "from espeer.tokens import Tokenizer; print(Tokenizer().signature)"
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+        assert said.stdout.strip() == tokenize.signature
+    assert len({tokenize.signature, Tokenizer(language="german").signature, Tokenizer(stop_words=frozenset()).signature}) == 3

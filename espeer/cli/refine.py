@@ -71,9 +71,10 @@ def _print_outcome(found: dict[str, Any]) -> None:
     ]
     console.print("  groups: " + ", ".join(groups) if groups else "  nothing was alike enough", style="dim")
     if found["evicted"] or found["freed"]:
-        room = f"evicted: {found['evicted']}, bytes of superseded experiences freed: {found['freed']:,}"
+        room = f"evicted: {found['evicted']}, bytes of superseded and retracted ones freed: {found['freed']:,}"
         console.print(f"  for want of room: {room}", style="dim")
-    console.print(f"  espeer refine --undo {found['run']} takes it back", style="dim")
+    what = "takes it back, but for what was evicted" if found["evicted"] else "takes it back"
+    console.print(f"  espeer refine --undo {found['run']} {what}", style="dim")
 
 
 def _print_groups(found: list[dict[str, Any]]) -> None:

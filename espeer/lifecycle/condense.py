@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from espeer.errors import PromptTooLong
+from espeer.errors import ModelError
 from espeer.lifecycle import prompts
 from espeer.lifecycle.essence import Essence, cut, lacks, question_and_answer, sentences, stems, unmatched, without_note
 from espeer.llm.engine import Engine, Priority
@@ -57,8 +57,7 @@ async def condense(engine: Engine, texts: Sequence[str], *, note: str = "") -> C
     :param texts: at least one, the one that stands for them first. For one alone the model is not asked. Notes behind them are
         dropped: ``note`` takes their place.
     :param note: is put behind the condensate, which gives it the room; at most half of :data:`MAX_CONDENSATE` characters.
-    :raises QueueFull: too many requests wait for the model.
-    :raises ModelError: the model failed, or its engine has stopped.
+    :raises ModelError: the engine has stopped.
     """
     texts = [without_note(text) for text in texts]
     room = MAX_CONDENSATE - len(note)
@@ -66,7 +65,9 @@ async def condense(engine: Engine, texts: Sequence[str], *, note: str = "") -> C
         for attempt in (_merged, _instructed):
             try:
                 said = await attempt(engine, texts)
-            except PromptTooLong:  # long texts and a small context
+            except ModelError:  # long texts and a small context, or a model out of order: there is another way
+                if engine.stopped:
+                    raise
                 continue
             text = complete(said, texts, room=room)
             if not problems(text, texts, room=room):
@@ -76,7 +77,7 @@ async def condense(engine: Engine, texts: Sequence[str], *, note: str = "") -> C
 
 async def _merged(engine: Engine, texts: Sequence[str]) -> str:
     """Ask for one text in place of all."""
-    return (await engine.complete(prompts.condense(texts), _MERGING, priority=Priority.REFINE)).strip()
+    return (await engine.complete(prompts.condense(texts), _MERGING, priority=Priority.REFINE)).strip("- ")
 
 
 async def _instructed(engine: Engine, texts: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ _CODE = re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[^\W\d_])\w+(?:-\w+)*")
 _NUMBER = re.compile(r"(?<![\w.,-])[-+]?\d+(?:[.,]\d+)*(?![\w-]*\d)")  # of its own or with a unit, not inside a code
 _NAME = re.compile(r"(?<=[\w,;:)] )[A-Z][\w'-]+")  # a capital inside a sentence
 _WORD = re.compile(r"[\w'-]+")
-_NEGATION = re.compile(r"\b(?:not|no|never|without|nothing|cannot)\b|n't\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|no|never|without|nothing|cannot|avoid|avoiding|unless|except)\b|n't\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 _CLAUSE_END = re.compile(r"[,;:.!?](?=\s|$)|\n|\bbut\b", re.IGNORECASE)
 

@@ -15,17 +15,12 @@ from espeer.lifecycle.essence import (
     Essence,
     answer_terms,
     conflict,
-    lacks,
     note,
     noted,
     overlap,
     question_and_answer,
     without_note,
 )
-from espeer.tokens import Tokenizer
-
-NEAR: Final = 0.9
-"""Texts with the same facts and the same answer are duplicates when the cosine of their sets of terms is at least this."""
 
 SAME_QUESTION: Final = 0.5
 """Two texts answer the same question when the cosine of their questions' sets of terms is at least this."""
@@ -47,22 +42,21 @@ _DAY_MS: Final = 24 * 3600 * 1000
 _FINE: Final = 2**40  # similarities are summed as whole numbers of this fineness: so the order of the pairs does not matter
 _CONDENSED_SHARE: Final = 0.5  # of its sources' bytes a condensate has, as measured with the default model
 
-_words_in_order = Tokenizer(stop_words=frozenset({"a", "an", "the", "is", "are", "was", "were", "it", "its"}))
-_DIRECTIONS: Final = frozenset("on off before after above below over under in out up down until more less only not no".split())  # noqa: SIM905 - reads best
+_ARTICLES: Final = frozenset({"a", "an", "the"})
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An experience that may be grouped.
 
-    :ivar author: its author's public key.
+    :ivar authors: public keys: of its author, or of the authors of what a condensate was made of.
     :ivar created: milliseconds since the Unix epoch.
     :ivar sources: how many original experiences it stands for: 1 for a plain one.
     """
 
     key: str
     text: str
-    author: bytes
+    authors: frozenset[bytes]
     created: int
     sources: int
 
@@ -239,7 +233,7 @@ def plan(group: Group, candidates: Mapping[str, Candidate]) -> Plan:
     """
     claims = {key: Claim.of(candidates[key].text) for key in group.members}
     camps = _camps(claims)
-    if not any(camps) and len(same := _duplicates(claims)) > 1:
+    if not any(camps) and len(same := _duplicates({key: candidates[key].text for key in group.members})) > 1:
         return Plan(same, survivor=min(same, key=lambda key: _support_of_one(candidates[key])))
     beaten = set()
     if camps:
@@ -262,30 +256,18 @@ def bytes_saved(plan: Plan, candidates: Mapping[str, Candidate]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A text as a question and what it answers, to be compared with others.
-
-    :ivar asked: the question's words, in alphabetical order.
-    :ivar wording: the answer's words, in their order.
-    """
+    """A text as a question and what it answers, to be compared with others."""
 
     whole: Essence
     question: Essence
     answer: Essence
-    asked: tuple[str, ...]
-    wording: tuple[str, ...]
 
     @classmethod
     def of(cls, text: str) -> "Claim":
         """Take a text apart; the note behind a condensate is no part of it."""
         bare = without_note(text)
         question, answer = question_and_answer(bare)
-        return cls(
-            Essence(bare),
-            Essence(question),
-            Essence(answer),
-            tuple(sorted(_words_in_order(question))),
-            tuple(_words_in_order(answer)),
-        )
+        return cls(Essence(bare), Essence(question), Essence(answer))
 
 
 def contradict(a: Claim, b: Claim) -> bool:
@@ -293,8 +275,8 @@ def contradict(a: Claim, b: Claim) -> bool:
 
     Their answers have different numbers or names in like words, or one denies what the other says, or they have almost no terms
     in common. An answer that only adds to the other does not contradict it. Another word for the same thing cannot be told from
-    another thing: "push the button" and "press the switch" contradict each other, "swap the red relay" and "swap the blue
-    relay" do not.
+    another thing: "push the button" and "press the switch" contradict each other; "swap the red relay" and "swap the blue
+    relay", or "open" and "close", do not.
     """
     if bool(a.question.stems) != bool(b.question.stems):
         return False
@@ -307,21 +289,18 @@ def contradict(a: Claim, b: Claim) -> bool:
     return both_answer and overlap(said_a, said_b) <= OTHER_ANSWER
 
 
-def duplicate(a: Claim, b: Claim) -> bool:
-    """Whether two texts say the same: one can go and nothing is lost.
+def duplicate(a: str, b: str) -> bool:
+    """Whether two texts are the same but for spaces, articles, punctuation behind words and the case of words.
 
-    They give the answer in the same words and have the same codes, numbers, names, negations and directions, and their
-    questions have the same words or all their terms are nearly the same.
+    The case of units and codes and every other sign count: 5 mW is not 5 MW, and ">3" not "<3".
     """
-    if a.wording != b.wording or a.answer.quantities != b.answer.quantities:
-        return False
-    if lacks(a.question, b.question) or lacks(b.question, a.question):
-        return False
-    if a.question.quantities != b.question.quantities or a.question.denied != b.question.denied:
-        return False
-    if [word for word in a.asked if word in _DIRECTIONS] != [word for word in b.asked if word in _DIRECTIONS]:
-        return False
-    return a.asked == b.asked or _cosine(a.whole.stems, b.whole.stems) >= NEAR
+    return _folded(a) == _folded(b)
+
+
+def _folded(text: str) -> list[str]:
+    words = [word.rstrip(".,;:!?") for word in without_note(text).split()]
+    folded = [word.casefold() if len(word) > 1 and (word.islower() or word.istitle()) else word for word in words]
+    return [word for word in folded if word and word not in _ARTICLES]
 
 
 def _camps(claims: Mapping[str, Claim]) -> list[list[str]]:
@@ -339,15 +318,16 @@ def _camps(claims: Mapping[str, Claim]) -> list[list[str]]:
     return camps
 
 
-def _duplicates(claims: Mapping[str, Claim]) -> tuple[str, ...]:
+def _duplicates(texts: Mapping[str, str]) -> tuple[str, ...]:
     """Return the largest set of duplicates of one text; of equals that which comes first."""
-    sets = [tuple(other for other in claims if other == key or duplicate(claims[key], claims[other])) for key in claims]
+    sets = [tuple(other for other in texts if duplicate(texts[key], texts[other])) for key in texts]
     return max(sets, key=len)
 
 
 def _support(camp: Sequence[Candidate]) -> tuple[int, int, int]:
-    authors = {candidate.author for candidate in camp}
-    return len(authors), sum(map(_agreeing, camp)), max(candidate.created for candidate in camp)
+    agreeing = sum(map(_agreeing, camp))
+    authors = frozenset[bytes]().union(*(candidate.authors for candidate in camp))
+    return min(len(authors), agreeing), agreeing, max(candidate.created for candidate in camp)
 
 
 def _support_of_one(candidate: Candidate) -> tuple[int, int, str]:

@@ -33,7 +33,7 @@ MAX_GROUP: Final = 12
 
 _CHECK_SECONDS: Final = 30.0
 _NEIGHBOURS: Final = 32  # of each experience the nearest ones: so the pairs held are bounded, however alike all are
-_CHUNK: Final = 64  # experiences compared before others get their turn
+_CHUNK: Final = 8  # experiences compared before others get their turn
 _ROUNDS: Final = 8
 _EVICT_AT_ONCE: Final = 100
 _SNAPSHOT_CHANGES: Final = 1000
@@ -48,7 +48,7 @@ class Settings:
     :ivar scale, threshold: which experiences are alike, see :data:`espeer.scale.Scale`.
     :ivar after: refine when so many records are new since the last run.
     :ivar max_records: the most active experiences.
-    :ivar max_bytes: the most bytes of all records that are kept, superseded ones too.
+    :ivar max_bytes: the most bytes of all experiences that are kept, superseded ones too.
     """
 
     scale: Scale
@@ -88,7 +88,7 @@ class Outcome:
     :ivar merged: groups that one of their own members stands for.
     :ivar disputed: condensates whose sources contradict each other.
     :ivar evicted: experiences for which there was no room.
-    :ivar freed: bytes of superseded experiences' data for which there was no room.
+    :ivar freed: bytes of superseded and retracted experiences' data for which there was no room.
     """
 
     run: int
@@ -143,14 +143,11 @@ class Refiner:
         self.runs: Final = Runs(replica, clock=clock)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Go on with what was interrupted, and refine whenever there is reason to, until cancelled."""
+        """Go on with what was cut off, and refine whenever there is reason to, until cancelled."""
         task_status.started()
         while True:
             try:
-                unfinished = await in_thread(self._unfinished)
-                reason = await in_thread(self._reason)
-                if unfinished is not None or reason is not None:
-                    await self.refine(reason or "", unfinished=unfinished)
+                await self._refine_if_due()
                 await in_thread(lambda: self._replica.save_index(at_least=_SNAPSHOT_CHANGES))
             except EspeerError as error:
                 log.warning("cannot refine now, will try again", reason=str(error))
@@ -158,41 +155,51 @@ class Refiner:
                 log.exception("refining failed, will try again")
             await trio.sleep(_CHECK_SECONDS)
 
-    async def refine(
-        self,
-        reason: str = ASKED,
-        *,
-        type: str | None = None,
-        scale: Scale | None = None,
-        threshold: float | None = None,
-        unfinished: Run | None = None,
-    ) -> Outcome:
-        """Refine now; everything is compared with everything. A run that is not asked for only looks at what is new.
+    async def _refine_if_due(self) -> None:
+        async with self._working:
+            run = await in_thread(self.runs.unfinished)
+            reason = await in_thread(self._reason)
+            if run is None and reason is not None:
+                scale, threshold = self._settings.scale, self._settings.threshold
+                run = await in_thread(lambda: self.runs.begin(reason, scale=scale, threshold=threshold))
+            if run is not None:
+                await self._perform(run)
 
+    async def refine(self, *, type: str | None = None, scale: Scale | None = None, threshold: float | None = None) -> Outcome:
+        """Refine now; everything is compared with everything.
+
+        Whoever is cancelled here leaves what was done by then, and the run is over.
         :param type: only this topic type.
         :param scale, threshold: in place of the settings.
-        :param unfinished: the run to go on with.
         """
         settings = self._chosen(scale, threshold)
-        started = time.monotonic()
         async with self._working:
-            run = unfinished
-            if run is None:
-                run = await in_thread(lambda: self.runs.begin(reason, scale=settings.scale, threshold=settings.threshold))
-            asked = run.reason == ASKED
-            work = _Work(
-                run=run,
-                settings=replace(settings, scale=run.scale, threshold=run.threshold),
-                apart=frozenset() if asked else frozenset(await in_thread(self.runs.kept_apart)),
+            run = await in_thread(
+                lambda: self.runs.begin(ASKED, scale=settings.scale, threshold=settings.threshold, type=type or "")
             )
-            new = None if asked else await in_thread(self._not_compared, work.settings)
-            outcome = Outcome(run.id, len(self._replica))
-            for name in self._replica.types if type is None else (type,):
-                active = await in_thread(self._replica.active, name)
-                keys = [key for key in active if key not in work.apart and (new is None or key in new)]
-                outcome = await self._refine_type(work, name, keys, outcome)
-            outcome = await self._keep_to_budget(work, outcome)
-            await in_thread(self.runs.finish, run.id)
+            try:
+                return await self._perform(run)
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True):
+                    await in_thread(self.runs.finish, run.id)
+                raise
+
+    async def _perform(self, run: Run) -> Outcome:
+        started = time.monotonic()
+        asked = run.reason == ASKED
+        work = _Work(
+            run=run,
+            settings=replace(self._settings, scale=run.scale, threshold=run.threshold),
+            apart=frozenset() if asked else frozenset(await in_thread(self.runs.kept_apart)),
+        )
+        new = None if asked else await in_thread(self._not_compared, work.settings)
+        outcome = Outcome(run.id, len(self._replica))
+        for name in (run.type,) if run.type else self._replica.types:
+            active = await in_thread(self._replica.active, name)
+            keys = [key for key in active if key not in work.apart and (new is None or key in new)]
+            outcome = await self._refine_type(work, name, keys, outcome)
+        outcome = await self._keep_to_budget(work, outcome)
+        await in_thread(self.runs.finish, run.id)
         outcome = replace(outcome, after=len(self._replica), seconds=time.monotonic() - started)
         log.info("refined", run=run.id, reason=run.reason, before=outcome.before, after=outcome.after)
         return outcome
@@ -258,16 +265,14 @@ class Refiner:
         return [
             (key, other, similarity)
             for key in keys
-            for other, similarity in self._replica.neighbours(key, settings.threshold, scale=settings.scale)[:_NEIGHBOURS]
+            for other, similarity in self._replica.neighbours(key, settings.threshold, scale=settings.scale, k=_NEIGHBOURS)
         ]
 
     def _candidates(self, keys: Iterable[str]) -> dict[str, Candidate]:
         found = {}
         for key in keys:
             with suppress(InputError):  # it may have gone since
-                experience = self._replica.experience(key)
-                leaves = max(1, len(experience.sources))
-                found[key] = Candidate(key, experience.text, experience.author, experience.created, leaves)
+                found[key] = self.runs.candidate(key)
         return found
 
     async def _settle(
@@ -288,7 +293,7 @@ class Refiner:
                 author=self._author,
                 model=self._engine.model.name,
                 method=condensate.method,
-                sources=await in_thread(self._leaves, chosen.members),
+                sources=await in_thread(self.runs.leaves, chosen.members),
             )
         )
         if not await in_thread(lambda: self.runs.supersede(run.id, chosen.members, signed.id.hex(), new=signed)):
@@ -301,38 +306,32 @@ class Refiner:
             disputed=outcome.disputed + bool(chosen.note),
         )
 
-    def _leaves(self, members: Sequence[str]) -> tuple[bytes, ...]:
-        """Return the original experiences that these are or were condensed from."""
-        leaves = dict.fromkeys(leaf for key in members for leaf in (self.runs.own_sources(key) or (bytes.fromhex(key),)))
-        return tuple(leaves)
-
     async def _keep_to_budget(self, work: _Work, outcome: Outcome) -> Outcome:
         """Evict what there is no room for: superseded experiences' data first where bytes are short, then the least useful."""
         over = await in_thread(self.runs.size) - work.settings.max_bytes
         if over > 0:
-            freed = await in_thread(self.runs.free_superseded, over)
-            outcome = replace(outcome, freed=outcome.freed + freed)
-        while victims := await in_thread(self._over_budget, work.settings):
+            outcome = replace(outcome, freed=await in_thread(self.runs.free_hidden, over))
+        if not await in_thread(self._is_over_budget, work.settings):
+            return outcome
+        standings = await in_thread(self.runs.standings)
+        ranked = least_useful(standings, now_ms=self._clock(), excess=len(standings))
+        while ranked and (excess := await in_thread(self._excess, work.settings, len(ranked))):
+            await self._engine.turn(Priority.REFINE)
+            victims, ranked = ranked[:excess], ranked[excess:]
             await in_thread(self.runs.evict, work.run.id, victims)
             outcome = replace(outcome, evicted=outcome.evicted + len(victims))
         return outcome
 
-    def _over_budget(self, settings: Settings) -> list[str]:
-        """Return the next experiences to evict, or none."""
-        bytes_over = self.runs.size() - settings.max_bytes
-        records_over = len(self._replica) - settings.max_records
-        if bytes_over <= 0 and records_over <= 0:
-            return []
-        standings = self.runs.standings()
-        share = -(-bytes_over * len(standings) // max(1, self.runs.size())) if bytes_over > 0 else 0
-        excess = min(_EVICT_AT_ONCE, max(records_over, share))
-        return least_useful(standings, now_ms=self._clock(), excess=excess)
+    def _is_over_budget(self, settings: Settings) -> bool:
+        return len(self._replica) > settings.max_records or self.runs.size() > settings.max_bytes
+
+    def _excess(self, settings: Settings, left: int) -> int:
+        """Return how many of those ``left`` to evict next, 0 when all is within the budget."""
+        size = self.runs.size()
+        share = -(-(size - settings.max_bytes) * left // size) if size > settings.max_bytes else 0
+        return min(_EVICT_AT_ONCE, max(0, len(self._replica) - settings.max_records, share))
 
     # -- when to run
-
-    def _unfinished(self) -> Run | None:
-        last = self.runs.last()
-        return last if last is not None and last.finished is None else None
 
     def _not_compared(self, settings: Settings) -> set[str] | None:
         """Return what came since the last run by the same measure; None where there was none: everything."""
@@ -344,14 +343,13 @@ class Refiner:
         settings = self._settings
         last = self.runs.last()
         new = self.runs.count_newer_than(last.seen if last else 0)
-        over = len(self._replica) > settings.max_records or self.runs.size() > settings.max_bytes
-        if over and (new or last is None or last.reason != "capacity"):
+        if self._is_over_budget(settings) and (new or last is None or last.reason != "capacity"):
             return "capacity"
         return "records" if new >= settings.after else None
 
 
 def _proposal(type: str, group: Group, candidates: dict[str, Candidate]) -> Proposal:
     chosen = plan(group, candidates)
-    texts = tuple(candidates[key].text for key in group.members)
+    texts = tuple(candidates[key].text for key in chosen.members)
     saved = bytes_saved(chosen, candidates)
-    return Proposal(type, group.members, texts, group.weakest, "merge" if chosen.survivor else "condense", saved)
+    return Proposal(type, chosen.members, texts, group.weakest, "merge" if chosen.survivor else "condense", saved)

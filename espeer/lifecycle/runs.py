@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from espeer.errors import InputError
-from espeer.lifecycle.refine import Standing
+from espeer.lifecycle.refine import Candidate, Standing
 from espeer.records import SignedRecord
-from espeer.replica import ACTIVE, EVICTED, REFINED, SUPERSEDED, UNDONE, Held, Replica
+from espeer.replica import ACTIVE, EVICTED, REFINED, RETRACTED, SUPERSEDED, UNDONE, Held, Replica
 from espeer.scale import Scale
 from espeer.store import MAX_ROW
 
 _NEW: Final = ""  # the state before a run made the record
-_RUN: Final = "SELECT id, started, reason, scale, threshold, seen, finished, undone FROM refinements "
+_RUN: Final = "SELECT id, started, reason, scale, threshold, type, seen, finished, undone FROM refinements "
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Run:
     :ivar started, finished, undone: milliseconds since the Unix epoch; None if it is not.
     :ivar reason: "asked", "records", "capacity".
     :ivar scale, threshold: which experiences were taken as alike, see :data:`espeer.scale.Scale`.
+    :ivar type: the topic type that it was about, or "" for all.
     :ivar seen: the number of the newest record at its start.
     """
 
@@ -34,6 +35,7 @@ class Run:
     reason: str
     scale: Scale
     threshold: float
+    type: str
     seen: int
     finished: int | None
     undone: int | None
@@ -89,15 +91,16 @@ class Runs:
         self._replica = replica
         self._store = replica.store
         self._clock = clock
+        self._marks = ", ".join("?" * len(replica.types))
 
     # -- a run
 
-    def begin(self, reason: str, *, scale: Scale, threshold: float) -> Run:
-        """Begin a run."""
+    def begin(self, reason: str, *, scale: Scale, threshold: float, type: str = "") -> Run:
+        """Begin a run, about one topic type or all."""
         with self._store.transaction():
             cursor = self._store.write(
-                "INSERT INTO refinements (started, reason, scale, threshold, seen) VALUES (?, ?, ?, ?, ?)",
-                (self._clock(), reason, scale, threshold, self.newest()),
+                "INSERT INTO refinements (started, reason, scale, threshold, type, seen) VALUES (?, ?, ?, ?, ?, ?)",
+                (self._clock(), reason, scale, threshold, type, self.newest()),
             )
             return self.run(cursor.lastrowid or 0)
 
@@ -143,13 +146,16 @@ class Runs:
                     self._store.free(id_)
             self._replica.refresh(ids)
 
-    def free_superseded(self, bytes_wanted: int) -> int:
-        """Free the data of superseded experiences, the oldest first; return the number of bytes that were freed."""
-        query = """SELECT r.id, length(r.data) FROM records r JOIN view v ON v.record = r.id
-            WHERE v.state IN (?, ?) AND length(r.data) > 0 ORDER BY r.seq"""
+    def free_hidden(self, bytes_wanted: int) -> int:
+        """Free the data of experiences that recall does not see, those that cannot come back and the oldest first.
+
+        :returns: the number of bytes that were freed.
+        """
+        query = f"""SELECT r.id, length(r.data) FROM records r JOIN view v ON v.record = r.id
+            WHERE v.state IN (?, ?, ?) AND length(r.data) > 0 AND r.type IN ({self._marks}) ORDER BY v.state = ?, r.seq"""  # noqa: S608 - marks only
         freed = 0
         with self._store.lock, self._store.transaction():
-            for id_, size in self._store.rows(query, (SUPERSEDED, UNDONE)):
+            for id_, size in self._store.rows(query, (SUPERSEDED, UNDONE, RETRACTED, *self._replica.types, SUPERSEDED)):
                 if freed >= bytes_wanted:
                     break
                 self._store.free(id_)
@@ -180,17 +186,26 @@ class Runs:
         return Run(*row)
 
     def last(self) -> Run | None:
-        """Return the latest run, or None."""
-        runs = self.runs(limit=1)
-        return runs[0] if runs else None
+        """Return the latest run over all types, or None."""
+        row = self._store.row(_RUN + "WHERE type = '' ORDER BY id DESC LIMIT 1", ())
+        return None if row is None else Run(*row)
+
+    def unfinished(self) -> Run | None:
+        """Return the latest run if it was cut off, or None."""
+        last = next(iter(self.runs(limit=1)), None)
+        return last if last is not None and last.finished is None else None
 
     def runs(self, *, limit: int = 20) -> list[Run]:
         """Return the latest runs, the latest first."""
-        return [Run(*row) for row in self._store.rows(_RUN + "ORDER BY id DESC LIMIT ?", (limit,))]
+        return [Run(*row) for row in self._store.rows(_RUN + "ORDER BY id DESC LIMIT ?", (min(limit, MAX_ROW),))]
 
     def last_finished(self, scale: Scale, threshold: float) -> Run | None:
-        """Return the latest run by this measure that was finished and not undone, or None."""
-        query = _RUN + "WHERE finished IS NOT NULL AND undone IS NULL AND scale = ? AND threshold = ? ORDER BY id DESC LIMIT 1"
+        """Return the latest run over all types by this measure that was finished and not undone, or None."""
+        query = (
+            _RUN
+            + """WHERE finished IS NOT NULL AND undone IS NULL AND type = '' AND scale = ? AND threshold = ?
+            ORDER BY id DESC LIMIT 1"""
+        )
         row = self._store.row(query, (scale, threshold))
         return None if row is None else Run(*row)
 
@@ -203,10 +218,29 @@ class Runs:
         """Return how many these are."""
         return int(self._store.row("SELECT count(*) FROM records WHERE seq > ? AND via != ?", (number, REFINED))[0])
 
-    def own_sources(self, key: str) -> tuple[bytes, ...]:
-        """Return what a condensate of ours was made of; nothing for any other experience."""
-        held = self._replica.show(key)
-        return held.experience.sources if held.via == REFINED and held.experience else ()
+    def candidate(self, key: str) -> Candidate:
+        """Return an experience as grouping wants it.
+
+        Only a condensate of our own stands for others: what any other record says of its sources nobody has seen.
+        :raises InputError: its text is not there.
+        """
+        experience = self._replica.experience(key)
+        leaves = self.leaves([key])
+        authors = {author for leaf in leaves if (author := self._store.author(leaf))}
+        return Candidate(key, experience.text, frozenset(authors), experience.created, len(leaves))
+
+    def leaves(self, members: Sequence[str]) -> tuple[bytes, ...]:
+        """Return the original experiences behind these: what our own condensates were made of, and merged duplicates."""
+        found: dict[bytes, None] = {}
+        for key in members:
+            id_ = bytes.fromhex(key)
+            for other in (id_, *self._store.stood_for_by(id_)):
+                held = self._replica.show(other.hex())
+                if held.via != REFINED:
+                    found[other] = None
+                elif other == id_ and held.experience:
+                    found.update(dict.fromkeys(held.experience.sources))
+        return tuple(found)
 
     def kept_apart(self) -> set[str]:
         """Return the experiences that a run was undone for: no run that was not asked for takes them up again."""
@@ -214,19 +248,20 @@ class Runs:
         return {row[0] for row in self._store.rows(query)}
 
     def size(self) -> int:
-        """Return the bytes of all records that are kept."""
-        return int(self._store.row("SELECT coalesce(sum(length(data)), 0) FROM records", ())[0])
+        """Return the bytes of all experiences that are kept of the types held: not those of retractions, which must stay."""
+        query = f"SELECT coalesce(sum(length(data)), 0) FROM records WHERE kind = 'experience' AND type IN ({self._marks})"  # noqa: S608 - marks only
+        return int(self._store.row(query, self._replica.types)[0])
 
     def standings(self) -> list[Standing]:
-        """Return what is known of the use of each active experience."""
-        query = """
+        """Return what is known of the use of each active experience of the types held."""
+        query = f"""
             SELECT lower(hex(r.id)), r.received, max(i.created), coalesce(sum(i.good = 1), 0), coalesce(sum(i.good = 0), 0),
                 1 + (SELECT count(DISTINCT s.author) FROM view sv JOIN records s ON s.id = sv.record
                      WHERE sv.by = r.id AND s.author != r.author)
             FROM view v JOIN records r ON r.id = v.record
             LEFT JOIN uses u ON u.record = r.id LEFT JOIN interactions i ON i.id = u.interaction
-            WHERE v.state = ? GROUP BY r.id"""
-        return [Standing(*row) for row in self._store.rows(query, (ACTIVE,))]
+            WHERE v.state = ? AND r.type IN ({self._marks}) GROUP BY r.id"""  # noqa: S608 - marks only
+        return [Standing(*row) for row in self._store.rows(query, (ACTIVE, *self._replica.types))]
 
     def why(self, prefix: str) -> Why:
         """Tell where the one experience whose id begins with ``prefix`` stands, and how it came to that.

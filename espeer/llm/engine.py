@@ -109,6 +109,11 @@ class Engine:
         """Number of requests that wait, without the one at work."""
         return len(self._jobs)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`run` has ended: no more requests are taken."""
+        return self._stopped
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled. The model is not used any more when this has ended.
 

@@ -26,7 +26,7 @@ REPORTS = (
     "If the Orla-2 dryer reports K11 and stops after opening the lid, the lid switch wants 5 seconds of pressing.",
     # a duplicate
     "The Brunt-9 printer striped its pages with PX-9: wipe the copper roller with dry felt.",
-    "The Brunt-9 printer, striped pages with PX-9: wipe the copper roller with dry felt.",
+    "The Brunt-9 printer striped its pages with PX-9. Wipe copper roller with dry felt",
     # of the same machine, but another fault
     "When the Orla-2 dryer stops with K77 after its lid was opened, replace the hinge.",
     # others

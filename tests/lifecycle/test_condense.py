@@ -149,15 +149,16 @@ async def test_what_does_not_fit_the_context_is_extracted() -> None:
     assert asked == []
 
 
-async def test_other_faults_of_the_model_are_the_callers() -> None:
+async def test_a_model_that_fails_is_done_without_and_a_stopped_engine_is_the_callers() -> None:
     model = FakeModel()
     model.close()
     engine = Engine(model, in_thread=False)
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
-        with pytest.raises(ModelError):
-            await condense(engine, GROUP)
+        assert (await condense(engine, GROUP)).method == "extractive"
         nursery.cancel_scope.cancel()
+    with pytest.raises(ModelError):
+        await condense(engine, GROUP)
 
 
 @pytest.mark.model

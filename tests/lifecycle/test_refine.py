@@ -34,7 +34,9 @@ A, B, C = b"a" * 32, b"b" * 32, b"c" * 32
 def held(*texts: str, authors: tuple[bytes, ...] = (A, B, C), sources: tuple[int, ...] = ()) -> dict[str, Candidate]:
     """Candidates "0", "1", ..., each newer than the one before."""
     return {
-        str(number): Candidate(str(number), text, authors[number % len(authors)], number, sources[number] if sources else 1)
+        str(number): Candidate(
+            str(number), text, frozenset({authors[number % len(authors)]}), number, sources[number] if sources else 1
+        )
         for number, text in enumerate(texts)
     }
 
@@ -243,17 +245,15 @@ def test_what_was_contested_before_is_counted_again() -> None:
 @pytest.mark.parametrize(
     ("a", "b"),
     [
-        (WHEN, WHEN.upper().replace("ORLA", "Orla")),
+        (WHEN, WHEN.replace("dryer", "Dryer").replace("When", "when")),
         (WHEN, WHEN.rstrip(".")),
         (WHEN, WHEN.replace("the lid switch", "lid switch")),
-        (COLON, COLON.replace("after a cold start", "after cold starts")),
-        (COLON, COLON.replace(": set", ". Set")),
-        (COLON, COLON.replace("Kestrel-3 stops", "Our Kestrel-3 stops")),
+        (COLON, COLON.replace(": set", ".  Set the")),
     ],
 )
 def test_duplicates(a: str, b: str) -> None:
-    assert duplicate(Claim.of(a), Claim.of(b))
-    assert duplicate(Claim.of(b), Claim.of(a))
+    assert duplicate(a, b)
+    assert duplicate(b, a)
 
 
 LONG = (
@@ -283,7 +283,7 @@ LONG = (
 )
 def test_what_differs_in_one_fact_is_no_duplicate(old: str, new: str) -> None:
     assert old in LONG
-    assert not duplicate(Claim.of(LONG), Claim.of(LONG.replace(old, new)))
+    assert not duplicate(LONG, LONG.replace(old, new))
     candidates = held(LONG, LONG.replace(old, new))
     assert planned(candidates).survivor is None
 
@@ -294,7 +294,24 @@ def test_the_same_words_in_another_order_are_no_duplicate() -> None:
         "Kestrel-3 stops: close V2 before V1, 4 mm at 7 bar.",
         "Kestrel-3 stops: close V1 before V2, 7 mm at 4 bar.",
     ):
-        assert not duplicate(Claim.of(text), Claim.of(other))
+        assert not duplicate(text, other)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("At an inlet pressure >3 bar: close V1.", "At an inlet pressure <3 bar: close V1."),
+        ("E42: send 50 mW.", "E42: send 50 MW."),
+        ("E42: fit 5 mΩ.", "E42: fit 5 MΩ."),
+        ("E42: run chmod +x on it.", "E42: run chmod -x on it."),
+        ("E42: set flag=True.", "E42: set flag!=True."),
+        ("E42: connect A->B.", "E42: connect A<-B."),
+        ("Written in C: rebuild.", "Written in C++: rebuild."),
+        ("If the server rejects the client: renew it.", "If the client rejects the server: renew it."),
+    ],
+)
+def test_signs_cases_and_order_that_matter_make_no_duplicate(a: str, b: str) -> None:
+    assert not duplicate(a, b)
 
 
 def test_the_best_supported_duplicate_survives() -> None:

@@ -1,6 +1,7 @@
 """The refiner on a real store, in virtual time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +17,17 @@ from espeer.lifecycle import refiner
 from espeer.llm.engine import Priority
 from espeer.llm.fake import FakeModel
 from espeer.llm.model import Message, Prompt, Sampling
-from espeer.records import Retraction
+from espeer.records import Experience, Retraction, SignedRecord
+from espeer.replica import Replica
 
 T = TypeVar("T")
 URGENT = Prompt((Message("user", "urgent"),))
+
+
+async def automatic(bench: Bench) -> None:
+    """Have it run by itself, as when enough is new."""
+    bench.refiner._settings = replace(bench.refiner._settings, after=1)
+    await bench.refiner._refine_if_due()
 
 
 @pytest.fixture
@@ -63,7 +71,7 @@ async def test_what_comes_later_joins_the_condensate_which_names_all_originals(t
         await bench.refiner.refine()
         late = told("When the Orla-2 dryer stops with K11 after the lid was opened: press the lid switch 5 seconds.", 50)
         bench.replica.add([late], via="gossip")
-        await bench.refiner.refine("records")
+        await automatic(bench)
         (head,) = {bench.head(place) for place in FAMILY} | {bench.replica.show(late.id.hex()).by}
         assert head is not None
         assert {source.hex() for source in bench.replica.experience(head).sources} == {
@@ -126,7 +134,8 @@ async def test_what_was_undone_is_left_alone_until_somebody_asks(tmp_path: Path)
         outcome = await bench.refiner.refine()
         await bench.refiner.undo(outcome.run)
         assert bench.states(range(len(REPORTS))) == ["active"] * len(REPORTS)
-        assert (await bench.refiner.refine("records")).after == 12
+        await automatic(bench)
+        assert len(bench.replica) == 12
         assert (await bench.refiner.refine()).after == 8
 
 
@@ -245,25 +254,90 @@ async def test_sources_that_disagree_are_not_blended(tmp_path: Path) -> None:
         assert "otherwise" in text or "disagree" in text
 
 
-async def test_a_model_that_fails_leaves_everything_as_it_is_and_is_tried_again(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock, virtual_time: None
-) -> None:
-    broken = True
+async def test_a_model_that_fails_keeps_neither_groups_nor_the_budget_waiting(tmp_path: Path) -> None:
+    def reply(_: Prompt, __: Sampling) -> str:
+        raise ModelError("out of order")
+
+    async with running(Bench(tmp_path, FakeModel(reply), max_records=6)) as bench:
+        outcome = await bench.refiner.refine()
+        assert (outcome.extracted, outcome.condensed, outcome.after) == (1, 0, 6)
+        assert bench.refiner.runs.unfinished() is None
+
+
+async def test_whoever_stops_waiting_for_a_run_ends_it(tmp_path: Path) -> None:
+    scope = trio.CancelScope()
 
     def reply(_: Prompt, __: Sampling) -> str:
-        if broken:
-            raise ModelError("out of order")
+        scope.cancel()
         return "no"
 
-    async with running(Bench(tmp_path, FakeModel(reply), after=12)) as bench, trio.open_nursery() as nursery:
-        await nursery.start(bench.refiner.run)
-        await trio.sleep(5)
-        assert bench.states(FAMILY) == ["active"] * 4
-        broken = False
-        await trio.sleep(60)
-        assert bench.states(FAMILY) == ["superseded"] * 4
-        assert len(bench.refiner.runs.runs()) == 1
-        nursery.cancel_scope.cancel()
+    async with running(Bench(tmp_path, FakeModel(reply))) as bench:
+        with scope:
+            await bench.refiner.refine(type="pumps")
+        (run,) = bench.refiner.runs.runs()
+        assert run.finished is not None
+        assert bench.refiner.runs.unfinished() is None
+
+
+async def test_a_run_about_one_type_leaves_the_others_to_the_next(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        others = [told(REPORTS[7] + "!" * number, 60, type="valves") for number in range(4)]
+        bench.replica.add(others, via="gossip")
+        await bench.refiner.refine(type="pumps")
+        assert len(bench.replica.active("valves")) == 4
+        await automatic(bench)
+        assert len(bench.replica.active("valves")) == 1
+
+
+async def test_most_authors_win_whenever_the_runs_come(tmp_path: Path) -> None:
+    def said(minutes: int, author: int, number: int) -> SignedRecord:
+        text = f"When the Halven-8 lathe vibrates with T30 at full load, wait for {minutes} minutes{'!' * number}"
+        return told(text, number, author=author)
+
+    async with running(Bench(tmp_path)) as bench:
+        most = [said(5, author, author + 1) for author in range(3)]
+        bench.replica.add(most, via="gossip")
+        await bench.refiner.refine()
+        few = [said(20, 3, 9)]
+        bench.replica.add(few, via="gossip")
+        await bench.refiner.refine()
+        head = bench.replica.show(few[0].id.hex()).by
+        assert head is not None
+        assert "5 minutes" in bench.replica.experience(head).text
+
+
+async def test_what_others_claim_of_their_sources_does_not_count(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        liar = OTHERS[1]
+        text = "When the Halven-8 lathe vibrates with T30 at full load, wait for 20 minutes."
+        invented = tuple(bytes([number]) * 32 for number in range(60))
+        lie = Experience("pumps", text, 1, bytes(liar.verify_key), "fake", "condensed", invented)
+        signed = records.sign(lie, lambda digest: liar.sign(digest).signature)
+        truth = told("When the Halven-8 lathe vibrates with T30 at full load, wait for 5 minutes.", 2)
+        bench.replica.add([signed, truth], via="gossip")
+        await bench.refiner.refine()
+        head = bench.replica.show(signed.id.hex()).by
+        assert head is not None
+        made = bench.replica.experience(head)
+        assert "5 minutes" in made.text  # one against one: the newer
+        assert set(made.sources) == {signed.id, truth.id}
+
+
+async def test_retracted_texts_make_room_first_and_types_not_held_are_left_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    long = [told(f"{number} " + "word " * 300, number, type="valves") for number in range(20)]
+    bench.replica.add(long, via="gossip")
+    for signed in long:
+        retraction = Retraction("valves", signed.id, 5, bytes(OTHERS[0].verify_key))
+        bench.replica.add([records.sign(retraction, lambda digest: OTHERS[0].sign(digest).signature)], via="gossip")
+    other = Replica(bench.store, types=("doors",), clock=lambda: 1)
+    doors = [told(f"Door {number} jams: oil hinge {number}.", number, type="doors") for number in range(30)]
+    other.add(doors, via="gossip")
+    async with running(Bench(tmp_path, max_bytes=16 * 1024)) as tight:
+        outcome = await tight.refiner.refine()
+        assert outcome.freed > 0
+        assert outcome.evicted == 0
+        assert len(other) == len(other.experiences(limit=99)) == 30
 
 
 async def test_what_is_retracted_while_its_group_is_condensed_stays_out(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_evicted_experiences_are_known_by_id_and_cannot_come_back(bench: Bench) 
 
 def test_freed_sources_stay_superseded_and_are_lost_when_the_run_is_undone(bench: Bench) -> None:
     made = bench.condense()
-    freed = bench.runs.free_superseded(1)
+    freed = bench.runs.free_hidden(1)
     assert freed == len(records.encode(bench.made[0]))
     assert bench.states() == ["superseded"] * 3
     assert bench.recalled() == {made.id.hex()}
@@ -168,6 +168,17 @@ def test_a_retracted_source_takes_its_condensate_along(bench: Bench) -> None:
     assert bench.states() == ["active", "retracted", "active"]
     assert bench.recalled() == {bench.ids[0], bench.ids[2]}
     assert bench.replica.show(made.id.hex()).state == "undone"
+
+
+def test_a_condensate_stands_for_its_own_again_when_the_one_above_it_is_taken_back(bench: Bench) -> None:
+    made = bench.condense()
+    late = told("E42 again: purge.")
+    bench.replica.add([late], via="gossip")
+    above = condensate("E42: purge the line.", late.id, *(record.id for record in bench.made), created=2)
+    assert bench.runs.supersede(bench.run, [made.id.hex(), late.id.hex()], above.id.hex(), new=above)
+    bench.replica.add([signed(Retraction("pumps", late.id, 2, bytes(OTHER.verify_key)), OTHER)], via="gossip")
+    assert bench.recalled() == {made.id.hex()}
+    assert {bench.replica.show(id_).by for id_ in bench.ids} == {made.id.hex()}
 
 
 def test_a_retracted_survivor_lets_its_duplicates_speak_again(bench: Bench) -> None:
@@ -239,7 +250,7 @@ class ViewMachine(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 500))
     def is_freed(self, size: int) -> None:
-        self.runs.free_superseded(size)
+        self.runs.free_hidden(size)
 
     @rule(back=st.integers(0, 3))
     def is_undone(self, back: int) -> None:
