@@ -114,7 +114,9 @@ class BM25Index:
         slot = self._free.pop() if self._free else self._new_slot()
         known, frequencies, counts = self._numbers, self._frequencies, Counter(terms)
         numbers = [known[term] if term in known else self._new_number(term) for term in counts]
-        occurrences = [min(count, MAX_OCCURRENCES) for count in counts.values()]
+        occurrences = list(counts.values())
+        if len(terms) > MAX_OCCURRENCES:
+            occurrences = [min(count, MAX_OCCURRENCES) for count in occurrences]
         for number in numbers:
             frequencies[number] += 1
         self._postings.add(slot, numbers, occurrences)

@@ -53,3 +53,8 @@ def test_the_signature_is_the_same_in_any_process_and_differs_with_the_terms() -
         said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
         assert said.stdout.strip() == tokenize.signature
     assert len({tokenize.signature, Tokenizer(language="german").signature, Tokenizer(stop_words=frozenset()).signature}) == 3
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_plain_ascii_is_split_as_if_it_were_not(text: str) -> None:
+    assert tokenize(text) == [term for term in tokenize(text + " ö") if term != "ö"]
