@@ -65,7 +65,7 @@ def node(
     :param refine_scale: how alike experiences are, "normalised" (0 to 1) or "raw" (BM25 scores).
     :param refine_threshold: what is at least so alike on that scale is condensed into one.
     :param max_records: the most active experiences; the least useful beyond that are evicted.
-    :param max_bytes: the most bytes of all records that are kept.
+    :param max_bytes: the most bytes of all experiences that are kept, superseded ones too.
     :param language: whose words are reduced to their stems for recall, such as "german"; "none" for none.
     :param verbose: log more.
     """
