@@ -11,7 +11,7 @@ import sys
 
 from benchmarks import data, report
 from espeer.bm25 import BM25Index
-from espeer.lifecycle.refine import Subject, may_join
+from espeer.lifecycle.refine import Claim, may_join
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -22,7 +22,7 @@ def counts(texts: dict[str, str]) -> list[tuple[int, int]]:
     for key, text in texts.items():
         index.add(key, text)
     pairs = [
-        (similarity, may_join(Subject.of(texts[key]), Subject.of(texts[other])))
+        (similarity, may_join(Claim.of(texts[key]), Claim.of(texts[other])))
         for key in texts
         for other, similarity in index.neighbours(key, THRESHOLDS[0])
         if key < other

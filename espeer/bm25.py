@@ -75,7 +75,7 @@ class BM25Index:
             self.tokenize = tokenizer
         self._slots: dict[str, int] = {}
         self._keys: list[str] = []  # by slot; "" in a free one
-        self._forward: list[bytes] = []  # by slot: the document's terms, see _FORWARD
+        self._forward: list[bytes] = []  # by slot: the document's terms, see espeer.postings.packed
         self._labels = np.zeros(_LEAST_ROOM, np.int32)
         self._lengths = np.zeros(_LEAST_ROOM)
         self._free: list[int] = []
@@ -154,7 +154,7 @@ class BM25Index:
 
         A score may be negative: in a corpus of a few documents most terms are "very common".
         """
-        numbers, weights = self._weighed(query)
+        numbers, weights = self._weighed(self.tokenize(query))
         if not numbers:
             return {}
         scores = self._scored(numbers, weights)
@@ -163,7 +163,7 @@ class BM25Index:
 
     def top_k(self, query: str, k: int) -> list[tuple[str, float]]:
         """Return the best ``k`` documents that hold a term of the query, best first, as (key, score)."""
-        numbers, weights = self._weighed(query)
+        numbers, weights = self._weighed(self.tokenize(query))
         if not numbers:
             return []
         scores = self._scored(numbers, weights)
@@ -178,12 +178,13 @@ class BM25Index:
         :param label: only documents with this label.
         :param min_coverage: only documents that hold this share of the query's distinct terms, 0 to 1.
         """
-        numbers, weights = self._weighed(query)
+        terms = self.tokenize(query)
+        numbers, weights = self._weighed(terms)
         if not numbers:
             return []
         scores = self._scored(numbers, weights)
         hits = self._hits(numbers)
-        distinct = len(set(self.tokenize(query)))
+        distinct = len(set(terms))
         scores[hits < max(1, min_coverage * distinct)] = -np.inf
         if label is not None:
             scores[self._labels != self._label_numbers.get(label, -2)] = -np.inf
@@ -213,20 +214,17 @@ class BM25Index:
             wanted &= self._labels == self._label_numbers.get(label, -2)
         slots = np.flatnonzero(wanted)
         slots = slots[np.argsort(-row[slots], kind="stable")]
-        found: list[float] = []  # the similarities, falling
-        kept: list[tuple[str, float]] = []
+        found: list[tuple[float, str]] = []  # in order: by falling similarity, then by key
         for slot, forth in zip(slots.tolist(), (row[slots] / norm).tolist(), strict=True):
-            if k is not None and len(found) >= k and forth < found[k - 1]:
+            if k is not None and len(found) >= k and forth < -found[k - 1][0]:
                 break  # none that follows can be more similar than it is in this direction
             others, often = unpacked(self._forward[slot])
             other_norm = self._self_score(slot) if scale == "normalised" else 1.0
             similarity = min(forth, float(weights[others] @ often) / other_norm)
             if similarity >= at_least:
                 similarity = similarity if scale == "raw" else min(similarity, 1.0)
-                insort(found, similarity, key=lambda value: -value)
-                kept.append((self._keys[slot], similarity))
-        kept.sort(key=lambda pair: (-pair[1], pair[0]))
-        return kept[:k]
+                insort(found, (-similarity, self._keys[slot]))
+        return [(other, -negated) for negated, other in found[:k]]
 
     # -- keeping
 
@@ -288,9 +286,9 @@ class BM25Index:
 
     # -- scoring
 
-    def _weighed(self, query: str) -> tuple[list[int], list[float]]:
-        """Return the query's terms that a document holds, by number, and what each weighs: its idf times its count."""
-        known = Counter([number for term in self.tokenize(query) if (number := self._numbers.get(term)) is not None])
+    def _weighed(self, terms: Sequence[str]) -> tuple[list[int], list[float]]:
+        """Return those of a query's terms that a document holds, by number, and what each weighs: its idf times its count."""
+        known = Counter([number for term in terms if (number := self._numbers.get(term)) is not None])
         documents, frequencies = len(self._slots), self._frequencies
         weights = []
         for number, times in known.items():

@@ -278,16 +278,13 @@ class Replica:
             if head is not None:
                 self.store.set_state(id_, SUPERSEDED, head)
             else:
-                self.store.set_state(id_, ACTIVE if self._is_kept(id_) else EVICTED)
+                self.store.set_state(id_, ACTIVE if self.store.is_kept(id_) else EVICTED)
 
     def _leaves(self, id_: bytes) -> set[bytes]:
         """Return the experiences that a condensate of ours, whose text is kept, was made of; of any other, itself."""
         data, via = self.store.data(id_) or (b"", "")
         record = load(data).record if data and via == REFINED else None
         return set(record.sources) if isinstance(record, Experience) else {id_}
-
-    def _is_kept(self, id_: bytes) -> bool:
-        return bool((self.store.data(id_) or (b"", ""))[0])
 
     def _show(self, id_: bytes) -> None:
         data, _ = self.store.data(id_) or (b"", "")

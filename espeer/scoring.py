@@ -4,12 +4,10 @@ Compiled (``espeer/_scoring.c``) wherever there was a C compiler at installation
 within rounding, several times slower.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from espeer.postings import Numbers
+from espeer.postings import Numbers, joined
 
 __all__ = ["Floats", "accumulate", "accumulate_with_numpy", "count", "count_with_numpy"]
 
@@ -34,20 +32,16 @@ def accumulate_with_numpy(  # noqa: PLR0917 - the form of the compiled one, whic
     :param weights: of the terms.
     """
     for slots, tfs in ((ones, None), (more, occurrences)):
-        which = _joined(slots)
+        which = joined(slots, np.uint32)
         sizes = [len(np.frombuffer(part, np.uint32)) for part in slots]
-        tf = 1 if tfs is None else np.concatenate([np.frombuffer(part, np.uint16) for part in tfs], dtype=np.float64)
+        tf = 1 if tfs is None else joined(tfs, np.uint16).astype(np.float64)
         added = np.repeat(weights, sizes) * (tf / (tf + flat + slope * lengths[which]))
         scores += np.bincount(which, added, minlength=len(scores))
 
 
 def count_with_numpy(hits: NDArray[np.int32], parts: list[Numbers]) -> None:
     """Count in ``hits``, by slot, how many of the lists of slots hold it."""
-    hits += np.bincount(_joined(parts), minlength=len(hits)).astype(np.int32)
-
-
-def _joined(parts: list[Numbers]) -> NDArray[Any]:
-    return np.concatenate([np.frombuffer(part, np.uint32) for part in parts], dtype=np.intp)
+    hits += np.bincount(joined(parts, np.uint32), minlength=len(hits)).astype(np.int32)
 
 
 try:

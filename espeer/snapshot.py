@@ -8,6 +8,7 @@ The file: a line that names the format, the SHA-256 of all that follows, and a m
 
 import hashlib
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,5 +93,5 @@ def _packed(strings: list[str]) -> tuple[str, bytes]:
 
 def _unpacked(packed: tuple[str, bytes]) -> list[str]:
     joined, lengths = packed
-    ends = np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64).tolist()
-    return [joined[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
+    at = [0, *np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64).tolist()]
+    return [joined[start:end] for start, end in pairwise(at)]

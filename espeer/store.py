@@ -309,6 +309,10 @@ class Store:
         row = self.row("SELECT data, via FROM records WHERE id = ?", (record,))
         return None if row is None else (row[0], row[1])
 
+    def is_kept(self, record: bytes) -> bool:
+        """Return whether a record is there with its data."""
+        return self.row("SELECT 1 FROM records WHERE id = ? AND length(data) > 0", (record,)) is not None
+
     def free(self, record: bytes) -> None:
         """Free the space of a record's data; its id stays known."""
         self.write("UPDATE records SET data = x'' WHERE id = ?", (record,))

@@ -62,21 +62,19 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """What a text is about, taken once to be compared often.
-
-    :ivar whole: all of it.
-    :ivar question: the part that says when it applies.
-    """
+class Claim:
+    """A text as a question and what it answers, taken apart once to be compared often."""
 
     whole: Essence
     question: Essence
+    answer: Essence
 
     @classmethod
-    def of(cls, text: str) -> "Subject":
+    def of(cls, text: str) -> "Claim":
         """Take a text apart; the note behind a condensate is no part of it."""
         bare = without_note(text)
-        return cls(Essence(bare), Essence(question_and_answer(bare)[0]))
+        question, answer = question_and_answer(bare)
+        return cls(Essence(bare), Essence(question), Essence(answer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ class Standing:
 # -- grouping
 
 
-def may_join(a: Subject, b: Subject) -> bool:
+def may_join(a: Claim, b: Claim) -> bool:
     """Whether two experiences may be put into one, however alike their words are.
 
     Not if each names a code that the other lacks, nor if their questions differ in a number of the same unit, a name or a
@@ -164,17 +162,17 @@ def groups(
     :param max_sources: the most original experiences that a group's members stand for together.
     :returns: groups of at least two members that :func:`may_join` each other, none in two groups, in the order of their hubs.
     """
-    subjects: dict[str, Subject] = {}
+    claims: dict[str, Claim] = {}
 
-    def subject(key: str) -> Subject:
-        if key not in subjects:
-            subjects[key] = Subject.of(candidates[key].text)
-        return subjects[key]
+    def claim(key: str) -> Claim:
+        if key not in claims:
+            claims[key] = Claim.of(candidates[key].text)
+        return claims[key]
 
     neighbours: dict[str, dict[str, float]] = {}
     for (a, b), similarity in _highest(pairs).items():
         fits = candidates[a].sources + candidates[b].sources <= max_sources
-        if fits and may_join(subject(a), subject(b)):
+        if fits and may_join(claim(a), claim(b)):
             neighbours.setdefault(a, {})[b] = similarity
             neighbours.setdefault(b, {})[a] = similarity
     # A hub's rank only falls as its neighbours are taken: a rank from the heap that is out of date is put back as it is now.
@@ -194,7 +192,7 @@ def groups(
         for key in sorted(neighbours[hub].keys() & ranks.keys(), key=lambda key: (-neighbours[hub][key], key)):
             if len(members) == max_size:
                 break
-            joins = all(may_join(subject(key), subject(member)) for member in members[1:])
+            joins = all(may_join(claim(key), claim(member)) for member in members[1:])
             if joins and sources + candidates[key].sources <= max_sources:
                 members.append(key)
                 sources += candidates[key].sources
@@ -252,22 +250,6 @@ def bytes_saved(plan: Plan, candidates: Mapping[str, Candidate]) -> int:
         return sum(sizes.values()) - sizes[plan.survivor]
     condensed = [sizes[key] for key in plan.winners]
     return sum(sizes.values()) - max(*condensed, round(_CONDENSED_SHARE * sum(condensed))) - len(plan.note)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A text as a question and what it answers, to be compared with others."""
-
-    whole: Essence
-    question: Essence
-    answer: Essence
-
-    @classmethod
-    def of(cls, text: str) -> "Claim":
-        """Take a text apart; the note behind a condensate is no part of it."""
-        bare = without_note(text)
-        question, answer = question_and_answer(bare)
-        return cls(Essence(bare), Essence(question), Essence(answer))
 
 
 def contradict(a: Claim, b: Claim) -> bool:

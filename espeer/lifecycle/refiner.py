@@ -15,7 +15,6 @@ import trio
 
 from espeer.errors import EspeerError, InputError
 from espeer.lifecycle.condense import condense
-from espeer.lifecycle.essence import without_note
 from espeer.lifecycle.refine import Candidate, Group, bytes_saved, groups, least_useful, plan
 from espeer.lifecycle.runs import Run, Runs, Undone
 from espeer.llm.engine import Engine, Priority
@@ -283,7 +282,7 @@ class Refiner:
         if chosen.survivor is not None:
             done = await in_thread(lambda: self.runs.supersede(run.id, chosen.members, chosen.survivor or ""))
             return (chosen.survivor, replace(outcome, merged=outcome.merged + 1)) if done else (None, outcome)
-        texts = [without_note(candidates[key].text) for key in chosen.winners]
+        texts = [candidates[key].text for key in chosen.winners]
         condensate = await condense(self._engine, texts, note=chosen.note)
         signed = self._sign(
             Experience(

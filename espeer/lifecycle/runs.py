@@ -314,7 +314,7 @@ class Runs:
                     if before == _NEW:
                         self._store.set_state(record, UNDONE)
                         taken_back.append(record)
-                    elif self._is_kept(record) or before == SUPERSEDED:
+                    elif self._store.is_kept(record) or before == SUPERSEDED:
                         self._store.set_state(record, before, before_by)
                         restored[record] = None
                     else:
@@ -323,15 +323,12 @@ class Runs:
                 for record in restored:
                     _, by = self._state(record)
                     if by is not None and self._state(by)[0] != ACTIVE:  # what stood for it was freed
-                        self._store.set_state(record, ACTIVE if self._is_kept(record) else EVICTED)
+                        self._store.set_state(record, ACTIVE if self._store.is_kept(record) else EVICTED)
                 now = self._clock()
                 sql = "UPDATE refinements SET undone = ?1, finished = coalesce(finished, ?1) WHERE id = ?2"
                 self._store.write(sql, (now, number))
             self._replica.refresh(changed)
         return Undone(_hex([r for r in restored if r not in taken_back]), _hex(taken_back), _hex(lost))
-
-    def _is_kept(self, record: bytes) -> bool:
-        return bool((self._store.data(record) or (b"", ""))[0])
 
     def _later_run_on(self, number: int) -> int | None:
         row = self._store.row(

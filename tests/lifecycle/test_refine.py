@@ -16,7 +16,6 @@ from espeer.lifecycle.refine import (
     Group,
     Plan,
     Standing,
-    Subject,
     bytes_saved,
     contradict,
     duplicate,
@@ -75,7 +74,7 @@ def test_groups_are_disjoint_bounded_stars_of_what_may_join(
         assert [similarity[frozenset((group.hub, key))] for key in group.members[1:]] == list(group.similarities)
         assert sorted(group.similarities, reverse=True) == list(group.similarities)
         assert group.weakest == min(group.similarities)
-        subjects = [Subject.of(candidates[key].text) for key in group.members]
+        subjects = [Claim.of(candidates[key].text) for key in group.members]
         assert all(may_join(a, b) for a, b in combinations(subjects, 2))
 
 
@@ -88,7 +87,7 @@ def test_nothing_that_could_be_grouped_is_left(
     for a, b, _ in pairs:
         if a != b and not {a, b} & grouped:
             fits = candidates[a].sources + candidates[b].sources <= max_sources
-            assert not fits or not may_join(Subject.of(candidates[a].text), Subject.of(candidates[b].text))
+            assert not fits or not may_join(Claim.of(candidates[a].text), Claim.of(candidates[b].text))
 
 
 @given(graphs(), st.randoms(use_true_random=False))
@@ -150,8 +149,8 @@ def test_two_members_that_name_different_codes_are_kept_apart_though_the_hub_nam
     ],
 )
 def test_what_may_join(a: str, b: str, expected: bool) -> None:
-    assert may_join(Subject.of(a), Subject.of(b)) is expected
-    assert may_join(Subject.of(b), Subject.of(a)) is expected
+    assert may_join(Claim.of(a), Claim.of(b)) is expected
+    assert may_join(Claim.of(b), Claim.of(a)) is expected
 
 
 # -- contradictions
