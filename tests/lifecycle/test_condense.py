@@ -4,6 +4,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import with_replies
 
 from espeer.bm25 import BM25Index
 from espeer.errors import ModelError
@@ -12,7 +13,7 @@ from espeer.lifecycle.condense import MAX_CONDENSATE, Condensate, complete, cond
 from espeer.lifecycle.essence import codes, note, numbers, sentences
 from espeer.llm.engine import Engine
 from espeer.llm.fake import FakeModel
-from espeer.llm.model import Model, Prompt, Sampling
+from espeer.llm.model import Model, Prompt
 from espeer.records import MAX_TEXT, METHODS
 from espeer.text import is_clean
 
@@ -29,17 +30,7 @@ DISSENT = note(3, 4)
 async def condensed(
     texts: tuple[str, ...], *replies: str, context: int = 2048, note: str = ""
 ) -> tuple[Condensate, list[Prompt]]:
-    asked: list[Prompt] = []
-
-    def reply(prompt: Prompt, _: Sampling) -> str:
-        asked.append(prompt)
-        return replies[len(asked) - 1]
-
-    engine = Engine(FakeModel(reply, context=context), in_thread=False)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(engine.run)
-        result = await condense(engine, texts, note=note)
-        nursery.cancel_scope.cancel()
+    result, asked = await with_replies(lambda engine: condense(engine, texts, note=note), *replies, context=context)
     assert result.method in METHODS
     return result, asked
 

@@ -1,16 +1,14 @@
 """Distillation: what the check refuses, and what is done then."""
 
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import with_replies
 
 from espeer.interaction import Interaction
 from espeer.lifecycle import prompts
 from espeer.lifecycle.distil import Distillate, distil, extract, problems
-from espeer.llm.engine import Engine
-from espeer.llm.fake import FakeModel
-from espeer.llm.model import Prompt, Sampling
+from espeer.llm.model import Prompt
 from espeer.records import MAX_TEXT
 from espeer.text import is_clean
 
@@ -27,18 +25,7 @@ GOOD = "When the Kestrel-3 near Halmstad stops with J18 after a cold start, set 
 
 
 async def distilled(*replies: str) -> tuple[Distillate, list[Prompt]]:
-    asked: list[Prompt] = []
-
-    def reply(prompt: Prompt, _: Sampling) -> str:
-        asked.append(prompt)
-        return replies[len(asked) - 1]
-
-    engine = Engine(FakeModel(reply), in_thread=False)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(engine.run)
-        result = await distil(engine, EPISODE)
-        nursery.cancel_scope.cancel()
-    return result, asked
+    return await with_replies(lambda engine: distil(engine, EPISODE), *replies)
 
 
 def test_a_faithful_distillate_passes() -> None:
