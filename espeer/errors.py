@@ -8,6 +8,7 @@ EspeerError
  │   ├─ RecordTooLarge         over a size limit
  │   ├─ BadSignature           not signed by its author
  │   ├─ FromTheFuture          created too far ahead of our clock
+ │   ├─ UnknownVersion         of a version that this espeer does not read
  │   └─ TypeNotHeld            of a type this replica does not hold
  ├─ StoreError             the data folder
  │   ├─ StoreInUse             another process holds it
@@ -23,6 +24,10 @@ EspeerError
  │   ├─ BadAddress             not a usable multiaddr
  │   ├─ AddressInUse           cannot listen there
  │   └─ ProtocolError          a peer broke the protocol
+ │       ├─ FrameTooLarge          it announced more bytes than a frame may have
+ │       ├─ Flooding               it does too much at a time
+ │       ├─ BrokenPromise          it does not give what it said it has
+ │       └─ SlowReader             it does not take what it is sent
  └─ ControlError           talking to a running node
      ├─ NodeNotRunning         no node on that data folder
      └─ RemoteError            the node answered with an error
@@ -61,6 +66,10 @@ class BadSignature(RecordError):
 
 class FromTheFuture(RecordError):
     """A record created further ahead of our clock than clocks may differ."""
+
+
+class UnknownVersion(RecordError):
+    """A record of a version that this espeer does not read; a newer one may."""
 
 
 class TypeNotHeld(RecordError):
@@ -121,6 +130,22 @@ class AddressInUse(NetworkError):
 
 class ProtocolError(NetworkError):
     """A peer broke the protocol; the stream it came on is reset."""
+
+
+class FrameTooLarge(ProtocolError):
+    """A peer announced more bytes than a frame may have."""
+
+
+class Flooding(ProtocolError):
+    """A peer opened more streams, or sent more in one message, than anybody needs to."""
+
+
+class BrokenPromise(ProtocolError):
+    """A peer does not give what it said it has."""
+
+
+class SlowReader(ProtocolError):
+    """A peer does not take what it is sent."""
 
 
 class ControlError(EspeerError):

@@ -18,7 +18,7 @@ import msgpack
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from espeer.errors import BadSignature, FromTheFuture, MalformedRecord, RecordTooLarge
+from espeer.errors import BadSignature, FromTheFuture, MalformedRecord, RecordTooLarge, UnknownVersion
 from espeer.text import is_clean
 
 VERSION: Final = 1
@@ -35,6 +35,8 @@ ID_SIZE: Final = 32
 KEY_SIZE: Final = 32
 METHODS: Final = ("distilled", "retried", "extractive", "condensed")
 """How a text came about: by the model at its first or second try, by extraction, or by refinement."""
+MAX_KEYS: Final = 32
+"""The most keys that a record of any version may have."""
 
 _TYPE = re.compile(r"[a-z0-9-]{1,32}")
 _MODEL = re.compile(r"[A-Za-z0-9._:+-]{1,64}")
@@ -135,6 +137,7 @@ def decode(data: bytes, *, now_ms: int) -> SignedRecord:
     :param now_ms: our clock, milliseconds since the Unix epoch.
     :raises RecordTooLarge: over a size limit.
     :raises MalformedRecord: not the canonical form, or a field breaks its rule.
+    :raises UnknownVersion: not of :data:`VERSION`.
     :raises BadSignature: the author did not sign this.
     :raises FromTheFuture: ``created`` is more than :data:`MAX_CLOCK_SKEW_MS` ahead of ``now_ms``.
     """
@@ -176,7 +179,7 @@ def _unpack(data: bytes) -> Any:
             max_str_len=MAX_RECORD,
             max_bin_len=MAX_RECORD,
             max_array_len=MAX_SOURCES,
-            max_map_len=len(_KEYS),
+            max_map_len=MAX_KEYS,
             max_ext_len=0,
         )
     except (ValueError, msgpack.UnpackException) as error:
@@ -184,6 +187,8 @@ def _unpack(data: bytes) -> Any:
 
 
 def _record(fields: Any) -> Record:
+    if isinstance(fields, dict) and type(version := fields.get("version")) is int and version != VERSION:
+        raise UnknownVersion(f"record is of version {version}; this espeer reads version {VERSION}")
     if not isinstance(fields, dict) or tuple(fields) != _KEYS:
         raise MalformedRecord("record does not have the fixed keys in order")
     for key, kind in (("author", bytes), ("created", int), ("version", int), ("sources", list)):
@@ -192,8 +197,6 @@ def _record(fields: Any) -> Record:
     for key in ("kind", "method", "model", "text", "type"):
         if type(fields[key]) is not str:
             raise MalformedRecord(f"record's {key} is not a string")
-    if fields["version"] != VERSION:
-        raise MalformedRecord(f"record is of version {fields['version']}; this espeer reads version {VERSION}")
     if not all(type(source) is bytes for source in fields["sources"]):
         raise MalformedRecord("record's sources are not ids")
     sources = tuple(fields["sources"])

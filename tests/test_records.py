@@ -3,13 +3,14 @@
 import hashlib
 import struct
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from espeer import records
-from espeer.errors import BadSignature, FromTheFuture, MalformedRecord, RecordError, RecordTooLarge
+from espeer.errors import BadSignature, FromTheFuture, MalformedRecord, RecordError, RecordTooLarge, UnknownVersion
 from espeer.records import Experience, Record, Retraction, SignedRecord
 from espeer.text import is_clean
 
@@ -197,6 +198,13 @@ def test_a_record_over_8_kib_is_refused_in_both_directions() -> None:
 def test_a_record_signed_by_another_key_is_refused() -> None:
     with pytest.raises(BadSignature):
         records.decode(records.encode(sign(plain(), SigningKey(bytes(32)))), now_ms=NOW)
+
+
+@pytest.mark.parametrize("fields", [{}, {"another": "field"}])
+def test_a_record_of_another_version_is_told_from_a_broken_one(fields: dict[str, str]) -> None:
+    body = msgpack.unpackb(sign(plain()).body) | {"version": 2} | fields
+    with pytest.raises(UnknownVersion):
+        records.decode(msgpack.packb([msgpack.packb(body), bytes(64)]), now_ms=NOW)
 
 
 def test_ten_minutes_ahead_is_taken_and_more_is_not() -> None:

@@ -11,7 +11,7 @@ import msgpack
 import trio
 
 from espeer import records
-from espeer.errors import NetworkError, ProtocolError
+from espeer.errors import FrameTooLarge, NetworkError, ProtocolError, SlowReader
 from espeer.records import SignedRecord
 
 MAX_FRAME: Final = 1024 * 1024
@@ -53,7 +53,7 @@ class Frames:
     async def send(self, payload: bytes) -> None:
         """Send one frame.
 
-        :raises NetworkError: the peer does not take it in time.
+        :raises SlowReader: the peer does not take it in time.
         """
         if len(payload) > self._limit:
             raise ValueError(f"frame of {len(payload)} bytes, at most {self._limit} are allowed")
@@ -61,19 +61,19 @@ class Frames:
             with trio.fail_after(self._timeout):
                 await self._stream.write(len(payload).to_bytes(_PREFIX, "big") + payload)
         except trio.TooSlowError as error:
-            raise NetworkError(f"the peer took nothing for {self._timeout:g} s") from error
+            raise SlowReader(f"the peer took nothing for {self._timeout:g} s") from error
 
     async def receive(self) -> bytes:
         """Receive one frame.
 
-        :raises ProtocolError: the peer announces more than the limit.
+        :raises FrameTooLarge: the peer announces more than the limit.
         :raises NetworkError: the stream ends, or the frame does not come in time.
         """
         try:
             with trio.fail_after(self._timeout):
                 size = int.from_bytes(await self._take(_PREFIX), "big")
                 if size > self._limit:
-                    raise ProtocolError(f"the peer announced a frame of {size} bytes, at most {self._limit} are allowed")
+                    raise FrameTooLarge(f"the peer announced a frame of {size} bytes, at most {self._limit} are allowed")
                 return await self._take(size)
         except trio.TooSlowError as error:
             raise NetworkError(f"the peer sent nothing for {self._timeout:g} s") from error
