@@ -1,0 +1,90 @@
+// A js-libp2p peer of one topic: node peer.mjs NETWORK TYPE
+// It takes commands and tells what happens as lines of JSON, and ends with its standard input:
+//   {"dial": MULTIADDR}                                dial a node
+//   {"publish": [{"type", "text"}]}                    sign experiences (badly, if "forged") and publish them in one message
+import './polyfill.mjs'
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import { gossipsub } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import { noise } from '@libp2p/noise'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import { createInterface } from 'node:readline'
+import { bodyOf, decodeMessage, encode, encodeMessage, idOf, Refused } from './records.mjs'
+
+const [network, type] = process.argv.slice(2)
+const topic = `/espeer/1/${network}/${type}`
+const key = await generateKeyPair('Ed25519')
+const tell = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }))
+const hex = bytes => Buffer.from(bytes).toString('hex')
+
+const node = await createLibp2p({
+  privateKey: key,
+  addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+  transports: [tcp()],
+  connectionEncrypters: [noise()],
+  streamMuxers: [yamux()],
+  connectionManager: { reconnectRetries: 0 },
+  services: {
+    identify: identify(),
+    pubsub: gossipsub({
+      globalSignaturePolicy: 'StrictSign',
+      fallbackToFloodsub: false,
+      scoreParams: { IPColocationFactorWeight: 0 } // all peers share the one address of the loopback
+    })
+  }
+})
+const { pubsub } = node.services
+
+node.addEventListener('peer:connect', ({ detail }) => tell('connected', { peer: detail.toString() }))
+node.addEventListener('peer:disconnect', ({ detail }) => tell('disconnected', { peer: detail.toString() }))
+node.addEventListener('peer:identify', ({ detail }) => tell('identified', {
+  peer: detail.peerId.toString(),
+  agent: detail.agentVersion,
+  protocols: detail.protocols,
+  listen: detail.listenAddrs.map(String)
+}))
+pubsub.addEventListener('subscription-change', ({ detail }) => tell('subscribed', {
+  peer: detail.peerId.toString(),
+  topics: pubsub.getTopics().filter(name => pubsub.getSubscribers(name).some(peer => peer.equals(detail.peerId)))
+}))
+pubsub.topicValidators.set(topic, (forwarder, message) => {
+  const from = message.from.toString() // the publisher: it signed the message
+  try {
+    for (const { id, author, signature, sources, ...record } of decodeMessage(message.data, type)) {
+      tell('received', { ...record, id: hex(id), author: hex(author), sources: sources.map(hex), from })
+    }
+    return 'accept'
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error
+    tell('refused', { reason: error.message, from })
+    return 'reject'
+  }
+})
+
+async function publish (experiences) {
+  const records = experiences.map(({ forged, ...given }) => [forged, {
+    kind: 'experience',
+    created: Date.now(),
+    author: key.publicKey.raw,
+    model: 'js-libp2p',
+    method: 'distilled',
+    sources: [],
+    ...given
+  }])
+  const encoded = await Promise.all(records.map(([forged, record]) => encode(record, id => key.sign(forged ? id.reverse() : id))))
+  const { recipients } = await pubsub.publish(topic, encodeMessage(encoded))
+  tell('published', { ids: records.map(([, record]) => hex(idOf(bodyOf(record)))), recipients: recipients.map(String) })
+}
+
+pubsub.subscribe(topic)
+tell('up', { peer: node.peerId.toString(), author: hex(key.publicKey.raw), address: node.getMultiaddrs()[0].toString() })
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line)
+  if (command.dial) await node.dial(multiaddr(command.dial))
+  if (command.publish) await publish(command.publish)
+}
+await node.stop()
+process.exit(0)
