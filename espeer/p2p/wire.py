@@ -129,13 +129,20 @@ def encode_batch(batch: Sequence[SignedRecord]) -> list[bytes]:
 def decode_batch(data: bytes, now_ms: int) -> list[SignedRecord]:
     """Read a gossip message and verify every record in it.
 
+    There is one way to write a message, too. A message that some nodes take and others refuse would turn these on those that
+    pass it on.
+
     :param now_ms: our clock, milliseconds since the Unix epoch.
-    :raises ProtocolError: not an array of 1 to :data:`MAX_BATCH_RECORDS` byte strings, or over :data:`MAX_BATCH`.
+    :raises ProtocolError: not an array of 1 to :data:`MAX_BATCH_RECORDS` byte strings, over :data:`MAX_BATCH`, or
+        not in its shortest form.
     :raises RecordError: one of the records is refused, and so all are.
     """
     if len(data) > MAX_BATCH:
         raise ProtocolError(f"a gossip message has {len(data)} bytes, at most {MAX_BATCH} are allowed")
-    return [records.decode(encoded, now_ms=now_ms) for encoded in byte_strings(unpack(data))]
+    encoded = byte_strings(unpack(data))
+    if pack(encoded) != data:
+        raise ProtocolError("a gossip message is not in canonical form")
+    return [records.decode(item, now_ms=now_ms) for item in encoded]
 
 
 def byte_strings(value: Any) -> list[bytes]:

@@ -160,9 +160,10 @@ export const encodeMessage = encoded => pack(encoded)
 
 export function decodeMessage (bytes, type, now = Date.now()) {
   need(bytes.length <= MAX_MESSAGE, 'message is too large')
-  const encoded = unpack(Buffer.from(bytes))
+  const encoded = unpack(bytes)
   need(Array.isArray(encoded) && encoded.length > 0 && encoded.length <= MAX_MESSAGE_RECORDS, 'not 1 to 64 records')
   need(encoded.every(item => item instanceof Uint8Array), 'not byte strings')
+  need(encodeMessage(encoded).equals(bytes), 'not in canonical form')
   const records = encoded.map(item => decode(item, now))
   need(records.every(record => record.type === type), 'records of another type')
   return records

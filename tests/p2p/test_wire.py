@@ -8,7 +8,7 @@ from replicas import identity, now_ms, record, records
 
 from espeer.errors import EspeerError, NetworkError, ProtocolError
 from espeer.p2p.wire import MAX_BATCH, MAX_BATCH_RECORDS, Frames, decode_batch, encode_batch, unpack
-from espeer.records import Experience, SignedRecord, sign
+from espeer.records import Experience, SignedRecord, encode, sign
 
 ALICE = identity(1)
 texts = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=1000)
@@ -72,6 +72,19 @@ def test_every_flip_is_refused_by_name(where: int, mask: int) -> None:
     flipped[where] ^= mask
     with pytest.raises(EspeerError):
         decode_batch(bytes(flipped), now_ms())
+
+
+@pytest.mark.parametrize("array", [b"\x91", b"\xdc\0\1", b"\xdd\0\0\0\1"])
+@pytest.mark.parametrize("item", [b"\xc4", b"\xc5\0", b"\xc6\0\0\0"])
+def test_only_the_shortest_form_of_a_message_is_taken(array: bytes, item: bytes) -> None:
+    signed = sign(Experience("biology", "x", 1, ALICE.public, "m", "distilled"), ALICE.sign)
+    encoded = encode(signed)
+    message = array + item + bytes([len(encoded)]) + encoded
+    if message == encode_batch([signed])[0]:
+        assert decode_batch(message, now_ms()) == [signed]
+    else:
+        with pytest.raises(ProtocolError, match="canonical"):
+            decode_batch(message, now_ms())
 
 
 nested = st.recursive(
