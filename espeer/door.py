@@ -13,9 +13,9 @@ class ReplicaDoor:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
 
-    async def add(self, new: Sequence[SignedRecord], *, via: str) -> None:
-        """Take verified records, all or none."""
-        await in_thread(lambda: self._replica.add(new, via=via))
+    async def add(self, records: Sequence[SignedRecord], *, via: str) -> int:
+        """Take verified records, all or none; return how many were new."""
+        return len(await in_thread(lambda: self._replica.add(records, via=via)))
 
     async def ids(self, type: str) -> list[bytes]:
         """Return the ids of all records of a type."""

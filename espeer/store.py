@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from espeer.errors import StoreDamaged, StoreError, StoreFull, StoreVersionError
 from espeer.interaction import Interaction
-from espeer.records import ID_SIZE, Retraction, SignedRecord, encode
+from espeer.records import ID_SIZE, Retraction, SignedRecord, encode, load
 
 MAX_ROW: Final = 2**63 - 1
 """The highest number that a row can have."""
@@ -78,6 +78,14 @@ def _m002_refinement(db: sqlite3.Connection) -> None:
         "CREATE INDEX records_refined ON records (id) WHERE via = 'refined'",
     ):
         db.execute(statement)
+
+
+@_migration
+def _m003_created(db: sqlite3.Connection) -> None:
+    # when the author made a record, milliseconds; of what was evicted before this column was there it is not known: 0
+    db.execute("ALTER TABLE records ADD COLUMN created INTEGER NOT NULL DEFAULT 0")
+    rows = db.execute("SELECT seq, data FROM records WHERE length(data) > 0").fetchall()
+    db.executemany("UPDATE records SET created = ? WHERE seq = ?", [(load(row[1]).record.created, row[0]) for row in rows])
 
 
 _SELECT_INTERACTION = "SELECT id, created, query, response, feedback, source, type FROM interactions "
@@ -261,8 +269,8 @@ class Store:
         record = signed.record
         retraction = isinstance(record, Retraction)
         cursor = self.write(
-            """INSERT INTO records (id, kind, type, author, method, target, received, via, data)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING""",
+            """INSERT INTO records (id, kind, type, author, method, target, created, received, via, data)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING""",
             (
                 signed.id,
                 "retraction" if retraction else "experience",
@@ -270,6 +278,7 @@ class Store:
                 record.author,
                 "" if isinstance(record, Retraction) else record.method,
                 record.target if isinstance(record, Retraction) else None,
+                record.created,
                 now_ms,
                 via,
                 encode(signed),

@@ -1,10 +1,14 @@
 """What the network needs of the node, and what it counts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from espeer.errors import EspeerError
 from espeer.records import SignedRecord
+
+Blame = Callable[[str, EspeerError], None]
+"""Told of a peer, by its peer id, and of what it did wrong: a ProtocolError or a RecordError."""
 
 
 class Door(Protocol):
@@ -13,8 +17,11 @@ class Door(Protocol):
     An EspeerError from ``add`` (a full disk, say) costs the exchange at hand, never the connection or the node.
     """
 
-    async def add(self, records: Sequence[SignedRecord], *, via: str) -> None:
-        """Take verified records; known ones are fine. ``via`` is ``gossip`` or ``sync``."""
+    async def add(self, records: Sequence[SignedRecord], *, via: str) -> int:
+        """Take verified records; known ones are fine. ``via`` is ``gossip``, ``sync`` or ``submit``.
+
+        :returns: how many were new.
+        """
 
     async def ids(self, type: str) -> list[bytes]:
         """Ids of all records held of a type."""
@@ -31,6 +38,7 @@ class Counters:
     :ivar delivered: brought by gossip and taken by the door.
     :ivar rejected: gossip messages (not records: they may be anything) that broke a rule and were not passed on.
     :ivar dropped: not published or not delivered because a queue was full; sync carries them.
+    :ivar duplicates: brought to the door, by whatever way, though they were known already.
     :ivar synced_in: brought by sync and taken by the door.
     :ivar synced_out: sent to peers by sync.
     """
@@ -39,5 +47,6 @@ class Counters:
     delivered: int = 0
     rejected: int = 0
     dropped: int = 0
+    duplicates: int = 0
     synced_in: int = 0
     synced_out: int = 0

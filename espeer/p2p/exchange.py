@@ -149,8 +149,9 @@ class Exchange:
                 case _:
                     raise ProtocolError("the peer sent something else than records")
             if batch:
-                await self.door.add(batch, via="sync")
-                self.counters.synced_in += len(batch)
+                new = await self.door.add(batch, via="sync")
+                self.counters.synced_in += new
+                self.counters.duplicates += len(batch) - new
             await trio.lowlevel.checkpoint()
 
     def _verify(self, encoded: Sequence[bytes], name: str, expected: set[bytes]) -> list[SignedRecord]:

@@ -109,13 +109,14 @@ class Gossip:
     async def _deliver(self, inbox: trio.MemoryReceiveChannel[list[SignedRecord]]) -> None:
         async for batch in inbox:
             try:
-                await self._door.add(batch, via="gossip")
+                new = await self._door.add(batch, via="gossip")
             except EspeerError as error:
                 log.warning("gossip not stored", reason=str(error))
             except Exception:  # a fault of the door's, which must not end the gossip of others
                 log.exception("gossip not stored")
             else:
-                self._counters.delivered += len(batch)
+                self._counters.delivered += new
+                self._counters.duplicates += len(batch) - new
 
     async def _publish(self, node: Node) -> None:
         pace = Pace(RATE, BURST)

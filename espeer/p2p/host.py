@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 from libp2p import new_host
-from libp2p.abc import IHost
+from libp2p.abc import IHost, INetStream
 from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.network.config import ConnectionConfig, RetryConfig
@@ -35,6 +35,8 @@ CLOSE_SECONDS: Final = 1.5
 DIAL_SECONDS: Final = 10.0
 """How long reaching an address may take."""
 MAX_CONNECTIONS: Final = 64
+OPEN_SECONDS: Final = 10.0
+"""How long a peer may take to agree on a protocol."""
 
 _MESHSUB: Final = (TProtocol("/meshsub/1.1.0"), TProtocol("/meshsub/1.0.0"))  # 1.2 sends an IDONTWANT per message and peer
 
@@ -49,6 +51,20 @@ class Node:
     network: Network
     pubsub: SafePubsub
     gossipsub: SafeGossipSub
+
+    async def open_stream(self, peer_id: str, protocol: TProtocol) -> INetStream:
+        """Open a stream to a connected peer. Whoever calls this closes or resets it.
+
+        :raises NetworkError: the peer is not there, does not speak the protocol, or takes too long.
+        """
+        try:
+            # a peer with too many open streams makes new_stream wait for ever
+            with trio.fail_after(OPEN_SECONDS):
+                return await self.host.new_stream(ID.from_string(peer_id), [protocol])
+        except trio.TooSlowError as error:
+            raise NetworkError(f"peer {peer_id} did not take up {protocol} within {OPEN_SECONDS:g} s") from error
+        except Exception as error:  # as in dial
+            raise NetworkError(f"peer {peer_id} does not take up {protocol}: {_cause(error)}") from error
 
     async def dial(self, address: PeerAddress) -> None:
         """Connect to a peer.

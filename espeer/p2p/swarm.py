@@ -14,6 +14,7 @@ from espeer.p2p.addresses import parse_listen, parse_peer
 from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Counters, Door
 from espeer.p2p.gossip import Gossip
+from espeer.p2p.hello import Greeter
 from espeer.p2p.host import Node, open_node
 from espeer.p2p.identity import Identity
 from espeer.p2p.links import Links, LinksNotifee
@@ -76,13 +77,15 @@ class Swarm:
         self._node: Node | None = None
         self._links = Links()
         self._dialer = Dialer(identity.peer_id, [parse_peer(address) for address in bootstrap], self._links, rng)
+        self._greeter = Greeter(
+            network=network, links=self._links, dialer=self._dialer, rng=rng, interval=repair_interval, blame=self._blame
+        )
         self._gossip = Gossip(network=network, types=types, door=door, now_ms=clock, counters=self.counters)
         self._sync = Sync(
             network=network,
             types=types,
             door=door,
             links=self._links,
-            dialer=self._dialer,
             now_ms=clock,
             rng=rng,
             interval=repair_interval,
@@ -133,9 +136,10 @@ class Swarm:
     async def _session(self, listening: Callable[[], None]) -> None:
         try:
             async with open_node(self._identity, self._listen, accepts=self._gossip.accepts) as node:
-                node.network.register_notifee(LinksNotifee(self._links, self._sync.request))
+                node.network.register_notifee(LinksNotifee(self._links, self._dialled))
                 self._node = node
                 async with trio.open_nursery() as nursery:
+                    await nursery.start(self._greeter.run, node)
                     await nursery.start(self._gossip.run, node)
                     await nursery.start(self._sync.run, node)
                     nursery.start_soon(self._dialer.run, node.dial)
@@ -143,6 +147,13 @@ class Swarm:
         finally:
             self._node = None
             self._links.clear()
+
+    def _dialled(self, peer_id: str) -> None:
+        self._greeter.request(peer_id)
+        self._sync.request(peer_id)
+
+    def _blame(self, peer_id: str, error: EspeerError) -> None:
+        log.info("a peer broke a rule", peer=peer_id, reason=str(error))
 
     def _view(self, node: Node, peer_id: str) -> PeerView:
         addresses = [str(address) for address in self._dialer.addresses(peer_id)]

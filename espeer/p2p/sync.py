@@ -13,10 +13,8 @@ from libp2p.peer.id import ID
 
 from espeer.errors import EspeerError
 from espeer.log import get_logger
-from espeer.p2p.addresses import seen_from_outside, usable
-from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Counters, Door
-from espeer.p2p.exchange import MAX_ADDRESSES, Exchange, Hello
+from espeer.p2p.exchange import Exchange, Hello
 from espeer.p2p.host import Node
 from espeer.p2p.links import Links
 from espeer.p2p.wire import Frames
@@ -49,7 +47,6 @@ class Sync:
         types: Sequence[str],
         door: Door,
         links: Links,
-        dialer: Dialer,
         now_ms: Callable[[], int],
         rng: random.Random,
         interval: float,
@@ -59,7 +56,6 @@ class Sync:
         self._types = tuple(sorted(types))
         self._door = door
         self._links = links
-        self._dialer = dialer
         self._now_ms = now_ms
         self._rng = rng
         self._interval = interval
@@ -78,7 +74,7 @@ class Sync:
         """Exchange until cancelled; started once peers can begin exchanges."""
         self._inbound.clear()
         self._outbound.clear()
-        node.host.set_stream_handler(self.protocol, lambda stream: self._respond(node, stream))
+        node.host.set_stream_handler(self.protocol, self._respond)
         task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._repair)
@@ -100,7 +96,7 @@ class Sync:
         try:
             with trio.fail_after(OPEN_SECONDS):  # a peer with too many open streams makes it wait for ever
                 stream = await node.host.new_stream(ID.from_string(peer_id), [self.protocol])
-            await self._exchange(node, stream, Exchange.initiate)
+            await self._exchange(stream, Exchange.initiate)
         except (BaseLibp2pError, trio.TooSlowError) as error:
             log.debug("no sync", peer=peer_id, reason=repr(error))
         except Exception:  # a fault of the door, or of libp2p, that must not end the others' exchanges
@@ -108,26 +104,26 @@ class Sync:
         finally:
             self._outbound.discard(peer_id)
 
-    async def _respond(self, node: Node, stream: INetStream) -> None:
+    async def _respond(self, stream: INetStream) -> None:
         peer_id = str(stream.muxed_conn.peer_id)
         if self._inbound.total() >= MAX_INBOUND or self._inbound[peer_id] >= MAX_INBOUND_PER_PEER:
             await stream.reset()
             return
         self._inbound[peer_id] += 1
         try:
-            await self._exchange(node, stream, Exchange.respond)
+            await self._exchange(stream, Exchange.respond)
         finally:
             self._inbound[peer_id] -= 1
             self._inbound += Counter()  # forgets the zeros
 
-    async def _exchange(self, node: Node, stream: INetStream, side: Callable[[Exchange], Awaitable[None]]) -> None:
+    async def _exchange(self, stream: INetStream, side: Callable[[Exchange], Awaitable[None]]) -> None:
         peer_id = str(stream.muxed_conn.peer_id)
         exchange = Exchange(
             Frames(stream),
             self._door,
-            self._hello(node),
+            Hello(self._types),
             self._now_ms,
-            lambda theirs: self._learn(theirs, peer_id, stream.get_remote_address()),
+            lambda _: None,
             self._counters,
         )
         done = False
@@ -140,15 +136,3 @@ class Sync:
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(PART_SECONDS):
                 await (stream.close() if done else stream.reset())
-
-    def _hello(self, node: Node) -> Hello:
-        peers = [str(address) for peer_id in sorted(self._links.up) for address in self._dialer.addresses(peer_id)]
-        listen = tuple(str(address) for address in node.host.get_addrs())
-        return Hello(self._types, listen, tuple(self._rng.sample(peers, min(len(peers), MAX_ADDRESSES))))
-
-    def _learn(self, hello: Hello, peer_id: str, remote: tuple[str, int] | None) -> None:
-        """Take note of the addresses: a peer may speak for itself, and repeat what others said."""
-        host = remote[0] if remote else None
-        own = [address for address in usable(hello.listen) if address.peer_id == peer_id]
-        self._dialer.learn(filter(None, (seen_from_outside(address, host) for address in own)), source=peer_id)
-        self._dialer.learn((address for address in usable(hello.peers) if address.peer_id != peer_id), source=peer_id)

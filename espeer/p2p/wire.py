@@ -42,9 +42,11 @@ class Frames:
 
     :param limit: the most bytes a payload may have, either way.
     :param timeout: seconds that sending or receiving one frame may take.
+    :param remote: the IP address at the other end, where it is known.
     """
 
-    def __init__(self, stream: Stream, *, limit: int = MAX_FRAME, timeout: float = 15.0) -> None:
+    def __init__(self, stream: Stream, *, limit: int = MAX_FRAME, timeout: float = 15.0, remote: str | None = None) -> None:
+        self.remote = remote
         self._stream = stream
         self._limit = limit
         self._timeout = timeout

@@ -43,16 +43,18 @@ class MemoryDoor:
         self.refused = trio.Event()
         self._changed = trio.Event()
 
-    async def add(self, records: Sequence[SignedRecord], *, via: str) -> None:
+    async def add(self, records: Sequence[SignedRecord], *, via: str) -> int:
         await trio.lowlevel.checkpoint()
         if self.failure is not None:
             self.refused.set()
             raise self.failure
+        before = len(self.held)
         for signed in records:
             self.held.setdefault(signed.id, signed)
             self.via.setdefault(signed.id, via)
         self._changed.set()
         self._changed = trio.Event()
+        return len(self.held) - before
 
     async def ids(self, type: str) -> list[bytes]:
         await trio.lowlevel.checkpoint()

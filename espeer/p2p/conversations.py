@@ -1,0 +1,99 @@
+"""Conversations: streams of one protocol of ours, opened and answered within bounds and with an end."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
+
+from espeer.errors import EspeerError, NetworkError, ProtocolError, RecordError
+from espeer.log import get_logger
+from espeer.p2p.door import Blame
+from espeer.p2p.host import Node
+from espeer.p2p.wire import Frames
+
+PART_SECONDS: Final = 0.3
+"""How long ending a stream may take, when we are being cancelled, too."""
+
+log = get_logger(__name__)
+
+
+class Conversations:
+    """The conversations of one protocol. What a peer does wrong costs its stream and is blamed on it.
+
+    :param seconds: how long a conversation may last, whoever began it.
+    :param inbound: how many that peers began may run at a time.
+    :param inbound_per_peer: how many of these with one peer.
+    """
+
+    def __init__(
+        self, protocol: str, *, blame: Blame, seconds: float = 60.0, inbound: int = 16, inbound_per_peer: int = 2
+    ) -> None:
+        self.protocol: Final = TProtocol(protocol)
+        self._blame = blame
+        self._seconds = seconds
+        self._room = inbound
+        self._room_per_peer = inbound_per_peer
+        self._inbound: Counter[str] = Counter()
+
+    def serve(self, node: Node, answer: Callable[[str, Frames], Awaitable[None]]) -> None:
+        """Have ``answer(peer_id, frames)`` speak with every peer that begins; at its end the stream is closed."""
+
+        async def handle(stream: INetStream) -> None:
+            peer_id = str(stream.muxed_conn.peer_id)
+            if self._inbound.total() >= self._room or self._inbound[peer_id] >= self._room_per_peer:
+                await _end(stream, reset=True)
+                return
+            self._inbound[peer_id] += 1
+            try:
+                async with self._over(peer_id, stream) as frames:
+                    await answer(peer_id, frames)
+            except EspeerError as error:
+                log.debug("conversation broken off", protocol=self.protocol, peer=peer_id, reason=str(error))
+            finally:
+                self._inbound[peer_id] -= 1
+                self._inbound += Counter()  # forgets the zeros
+
+        self._inbound.clear()
+        node.host.set_stream_handler(self.protocol, handle)
+
+    @asynccontextmanager
+    async def open(self, node: Node, peer_id: str) -> AsyncIterator[Frames]:
+        """Begin a conversation with a connected peer; the stream ends with the block.
+
+        :raises NetworkError: the peer does not take it up, goes away or takes too long.
+        """
+        stream = await node.open_stream(peer_id, self.protocol)
+        async with self._over(peer_id, stream) as frames:
+            yield frames
+
+    @asynccontextmanager
+    async def _over(self, peer_id: str, stream: INetStream) -> AsyncIterator[Frames]:
+        done = False
+        try:
+            with trio.fail_after(self._seconds):
+                address = stream.get_remote_address()
+                yield Frames(stream, remote=address[0] if address else None)
+            done = True
+        except (ProtocolError, RecordError) as error:
+            self._blame(peer_id, error)
+            raise
+        except trio.TooSlowError as error:
+            raise NetworkError(f"the conversation with {peer_id} took more than {self._seconds:g} s") from error
+        except BaseLibp2pError as error:
+            raise NetworkError(f"the stream to {peer_id} broke: {error!r}") from error
+        finally:
+            await _end(stream, reset=not done)
+
+
+async def _end(stream: INetStream, *, reset: bool) -> None:
+    """End a stream; one that cannot be ended any more is gone already."""
+    with trio.CancelScope(shield=True), trio.move_on_after(PART_SECONDS):
+        try:
+            await (stream.reset() if reset else stream.close())
+        except Exception as error:  # noqa: BLE001 - libp2p raises from many trees here
+            log.debug("stream did not end", reason=repr(error))

@@ -1,0 +1,109 @@
+"""The greeting: peers tell each other where they and others listen (protocol ``/espeer/1/<network>/hello/1``).
+
+Whoever opened the connection greets first, and greets a random peer again now and then: so every node hears of every other.
+"""
+
+import random
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from espeer.errors import ProtocolError
+from espeer.p2p.addresses import MAX_ADDRESS, seen_from_outside, usable
+from espeer.p2p.conversations import Conversations
+from espeer.p2p.dialer import Dialer
+from espeer.p2p.door import Blame
+from espeer.p2p.host import Node
+from espeer.p2p.links import Links
+from espeer.p2p.rounds import Rounds
+from espeer.p2p.wire import Frames, pack, unpack
+
+MAX_ADDRESSES: Final = 32
+"""The most addresses of each kind that a greeting may hold."""
+HELLO_SECONDS: Final = 30.0
+"""How long greeting a peer may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """How a peer greets.
+
+    :ivar listen: where it listens itself, as multiaddrs.
+    :ivar peers: where peers listen that it is connected to.
+    """
+
+    listen: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+
+
+def encode(hello: Hello) -> bytes:
+    """A greeting as a frame's payload."""
+    return pack(["hello", list(hello.listen[:MAX_ADDRESSES]), list(hello.peers[:MAX_ADDRESSES])])
+
+
+def decode(data: bytes) -> Hello:
+    """Read a greeting.
+
+    :raises ProtocolError: it is none, or over a limit.
+    """
+    match unpack(data):
+        case ["hello", list(listen), list(peers)]:
+            return Hello(_addresses(listen), _addresses(peers))
+        case _:
+            raise ProtocolError("the peer sent something else than a greeting")
+
+
+def _addresses(value: list[Any]) -> tuple[str, ...]:
+    if len(value) > MAX_ADDRESSES or not all(type(item) is str and len(item) <= MAX_ADDRESS for item in value):
+        raise ProtocolError("the addresses in the peer's greeting are too many, too long, or none")
+    return tuple(value)
+
+
+class Greeter:
+    """Greets peers, and has the dialer know what they tell.
+
+    :param network: name of the network, part of the protocol id.
+    :param interval: average seconds between greetings of a random peer.
+    """
+
+    def __init__(
+        self, *, network: str, links: Links, dialer: Dialer, rng: random.Random, interval: float, blame: Blame
+    ) -> None:
+        self._links = links
+        self._dialer = dialer
+        self._rng = rng
+        self._conversations = Conversations(f"/espeer/1/{network}/hello/1", blame=blame, seconds=HELLO_SECONDS)
+        self._rounds = Rounds("greeting", links=links, rng=rng, interval=interval)
+
+    def request(self, peer_id: str) -> None:
+        """Greet a connected peer soon."""
+        self._rounds.request(peer_id)
+
+    async def run(self, node: Node, *, task_status: trio.TaskStatus[None]) -> None:
+        """Greet until cancelled; started once greetings are answered."""
+        self._conversations.serve(node, partial(self._answer, node))
+        task_status.started()
+        await self._rounds.run(partial(self._greet, node))
+
+    async def _greet(self, node: Node, peer_id: str) -> None:
+        async with self._conversations.open(node, peer_id) as frames:
+            await frames.send(encode(self._hello(node)))
+            self._learn(decode(await frames.receive()), peer_id, frames.remote)
+
+    async def _answer(self, node: Node, peer_id: str, frames: Frames) -> None:
+        theirs = decode(await frames.receive())
+        await frames.send(encode(self._hello(node)))
+        self._learn(theirs, peer_id, frames.remote)
+
+    def _hello(self, node: Node) -> Hello:
+        peers = [str(address) for peer_id in sorted(self._links.up) for address in self._dialer.addresses(peer_id)]
+        listen = tuple(str(address) for address in node.host.get_addrs())
+        return Hello(listen, tuple(self._rng.sample(peers, min(len(peers), MAX_ADDRESSES))))
+
+    def _learn(self, hello: Hello, peer_id: str, remote: str | None) -> None:
+        """Take note of the addresses: a peer may speak for itself, and repeat what others said."""
+        own = [address for address in usable(hello.listen) if address.peer_id == peer_id]
+        self._dialer.learn(filter(None, (seen_from_outside(address, remote) for address in own)), source=peer_id)
+        self._dialer.learn((address for address in usable(hello.peers) if address.peer_id != peer_id), source=peer_id)

@@ -1,0 +1,84 @@
+"""Rounds: something done with peers, soon with those asked for, and with a random one now and then."""
+
+import math
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from espeer.errors import EspeerError
+from espeer.log import get_logger
+from espeer.p2p.links import Links
+
+MAX_VISITS: Final = 8
+"""How many peers are visited at a time."""
+
+log = get_logger(__name__)
+
+
+class Rounds:
+    """Visits connected peers, each by one visit at a time.
+
+    :param what: the name of it, for the log.
+    :param interval: average seconds between visits of a random peer.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        links: Links,
+        rng: random.Random,
+        interval: float,
+        at_a_time: int = MAX_VISITS,
+    ) -> None:
+        self._what = what
+        self._links = links
+        self._rng = rng
+        self._interval = interval
+        self._at_a_time = at_a_time
+        self._due: dict[str, None] = {}  # in the order asked for
+        self._visited: set[str] = set()
+        self._changed = trio.Event()
+
+    def request(self, peer_id: str) -> None:
+        """Visit a peer soon; once more, if it is being visited now. One that is not connected by then is passed over."""
+        self._due[peer_id] = None
+        self._changed.set()
+
+    async def run(self, visit: Callable[[str], Awaitable[None]]) -> None:
+        """Visit until cancelled.
+
+        :param visit: does it with a peer; what it raises ends that visit only.
+        """
+        self._due.clear()
+        self._visited.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ask_for_random_ones)
+            while True:
+                self._changed = trio.Event()
+                room = self._at_a_time - len(self._visited)
+                for peer_id in [peer_id for peer_id in self._due if peer_id not in self._visited][:room]:
+                    del self._due[peer_id]
+                    if peer_id in self._links.up:
+                        self._visited.add(peer_id)
+                        nursery.start_soon(self._one, visit, peer_id)
+                await self._changed.wait()
+
+    async def _ask_for_random_ones(self) -> None:
+        while self._interval < math.inf:
+            await trio.sleep(self._interval * self._rng.uniform(0.5, 1.5))
+            if peers := sorted(self._links.up):
+                self.request(self._rng.choice(peers))
+
+    async def _one(self, visit: Callable[[str], Awaitable[None]], peer_id: str) -> None:
+        try:
+            await visit(peer_id)
+        except EspeerError as error:
+            log.debug("no visit", what=self._what, peer=peer_id, reason=str(error))
+        except Exception:  # a fault of ours, or of libp2p, that must not end the visits of others
+            log.exception("visit failed", what=self._what, peer=peer_id)
+        finally:
+            self._visited.discard(peer_id)
+            self._changed.set()
