@@ -42,6 +42,8 @@ class Config:
     :ivar network: only nodes of the same network name exchange anything.
     :ivar listen: multiaddrs to listen on. Port 0 takes a free one.
     :ivar bootstrap: multiaddrs (with ``/p2p/PEER``) of nodes to join through.
+    :ivar allow: peer ids; if there are any, only these peers are talked to.
+    :ivar deny: peer ids of peers that are never talked to.
     :ivar offline: no network at all.
     :ivar learning: distil what was learnt; without it that waits for the next node on the folder that does.
     :ivar threads: threads for the model; None takes what the machine has.
@@ -69,6 +71,8 @@ class Config:
     network: str = "main"
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
     bootstrap: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
     offline: bool = False
     learning: bool = True
     threads: int | None = None

@@ -124,4 +124,6 @@ def _make_swarm(config: Config, identity: Identity, replica: Replica, clock: Cal
         clock=clock,
         rng=random.Random(),  # noqa: S311 - spreads repair rounds over time; nothing secret
         repair_interval=config.repair_interval,
+        allow=config.allow,
+        deny=config.deny,
     )

@@ -23,6 +23,8 @@ def node(
     *,
     bootstrap: tuple[str, ...] = (),
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",),
+    allow: tuple[str, ...] = (),
+    deny: tuple[str, ...] = (),
     data: Annotated[Path | None, Parameter(show_default=False)] = None,
     model: str | None = None,
     type: tuple[str, ...] = ("general",),
@@ -49,6 +51,8 @@ def node(
 
     :param bootstrap: address of a node to join through; may be given several times.
     :param listen: address to listen on; may be given several times. Port 0 takes a free one.
+    :param allow: peer id; if any is given, only these peers are talked to. May be given several times.
+    :param deny: peer id of a peer that is never talked to; may be given several times.
     :param data: folder for identity, store and control socket (or $ESPEER_HOME).
     :param model: a GGUF file, hf:OWNER/REPO/FILE, or "fake" for tests; by default SmolLM2-135M-Instruct.
     :param type: topic type to hold and share; may be given several times.
@@ -74,6 +78,8 @@ def node(
         data=data or default_data(),
         bootstrap=bootstrap,
         listen=listen,
+        allow=allow,
+        deny=deny,
         model=model,
         types=type,
         network=network,

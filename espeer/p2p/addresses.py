@@ -57,6 +57,18 @@ def parse_peer(text: str) -> PeerAddress:
     return PeerAddress(str(peer_id), f"/{address.protocols()[0].name}/{host}/tcp/{port}")
 
 
+def parse_peer_id(text: str) -> str:
+    """A peer id, in its usual form (base58).
+
+    :raises BadAddress: it is something else.
+    """
+    address = _parse(f"/p2p/{text}") if "/" not in text else None
+    if address is None:
+        raise BadAddress(f"{text!r} is not a peer id; `espeer id` prints a node's own, such as 12D3KooW...")
+    ((_, peer_id),) = address.items()
+    return str(peer_id)
+
+
 def usable(texts: Iterable[str]) -> list[PeerAddress]:
     """Those of a peer's addresses that we can dial; others may mean something to a newer espeer."""
     found = []

@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 from libp2p import new_host
-from libp2p.abc import IHost, INetStream
+from libp2p.abc import IHost, INetStream, IRawConnection, ISecureConn
 from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.network.config import ConnectionConfig, RetryConfig
@@ -21,12 +21,15 @@ from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.tools.anyio_service import background_trio_service
+from libp2p.transport.exceptions import SecurityUpgradeFailure
+from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 
 from espeer.errors import AddressInUse, NetworkError
 from espeer.log import get_logger
 from espeer.p2p import hardening
 from espeer.p2p.addresses import PeerAddress
+from espeer.p2p.gate import Gate
 from espeer.p2p.hardening import IdleConnector, SafeGossipSub, SafePubsub, guard
 from espeer.p2p.identity import Identity
 
@@ -51,6 +54,7 @@ class Node:
     network: Network
     pubsub: SafePubsub
     gossipsub: SafeGossipSub
+    gate: Gate
 
     async def open_stream(self, peer_id: str, protocol: TProtocol) -> INetStream:
         """Open a stream to a connected peer. Whoever calls this closes or resets it.
@@ -69,8 +73,10 @@ class Node:
     async def dial(self, address: PeerAddress) -> None:
         """Connect to a peer.
 
-        :raises NetworkError: it does not answer there, or somebody else does.
+        :raises NetworkError: it does not answer there, or somebody else does; or the gate does not admit it.
         """
+        if not self.gate.admits(address.peer_id):
+            raise NetworkError(f"{address} is not dialled: the peer is banned, denied or not among those allowed")
         try:
             with trio.fail_after(DIAL_SECONDS):
                 # dial_addr and not connect: that one tries a single address per transport, and refuses to dial a peer for
@@ -83,17 +89,20 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node(identity: Identity, listen: Sequence[Multiaddr], *, accepts: Callable[[str], bool]) -> AsyncIterator[Node]:
+async def open_node(
+    identity: Identity, listen: Sequence[Multiaddr], *, accepts: Callable[[str], bool], gate: Gate
+) -> AsyncIterator[Node]:
     """Run a libp2p node that listens on ``listen`` while the context is entered.
 
     libp2p runs in a shielded task of its own: when it is cancelled from outside it leaves sockets open, so it is closed
     first (within :data:`CLOSE_SECONDS`) and cancelled then. If it fails by itself, the context is left with its error.
 
     :param accepts: see :class:`SafePubsub`.
+    :param gate: who may be connected.
     :raises AddressInUse: cannot listen there. As all errors from here, it may come in an ExceptionGroup.
     """
     hardening.apply()
-    node = _build(identity, accepts)
+    node = _build(identity, accepts, gate)
     ready, stop = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve, node, listen, ready, stop)
@@ -136,7 +145,7 @@ async def _close(node: Node) -> None:
         await node.host.close()
 
 
-def _build(identity: Identity, accepts: Callable[[str], bool]) -> Node:
+def _build(identity: Identity, accepts: Callable[[str], bool], gate: Gate) -> Node:
     key_pair = identity.key_pair
     host = new_host(
         key_pair=key_pair,
@@ -157,6 +166,7 @@ def _build(identity: Identity, accepts: Callable[[str], bool]) -> Node:
     network.auto_connector = IdleConnector(network)
     network.retry_config = RetryConfig(max_retries=0)  # the dialer retries
     network.set_stream_handler(guard(network.common_stream_handler))
+    _guard_handshakes(network.upgrader, gate)
     gossipsub = SafeGossipSub(
         protocols=_MESHSUB,
         degree=4,
@@ -167,7 +177,23 @@ def _build(identity: Identity, accepts: Callable[[str], bool]) -> Node:
         spam_protection_enabled=False,  # it drops our own messages, too
         eclipse_protection_enabled=False,
     )
-    return Node(host, network, SafePubsub(host, gossipsub, accepts=accepts), gossipsub)
+    return Node(host, network, SafePubsub(host, gossipsub, accepts=accepts), gossipsub, gate)
+
+
+def _guard_handshakes(upgrader: TransportUpgrader, gate: Gate) -> None:
+    """Hang up on whom the gate does not admit, once the handshake has shown who it is and before anything else is said.
+
+    Later, in ``add_conn``, libp2p would already count the connection, and never stop to.
+    """
+    secure = upgrader.upgrade_security
+
+    async def upgrade_security(connection: IRawConnection, is_initiator: bool, peer_id: ID | None = None) -> ISecureConn:
+        secured = await secure(connection, is_initiator, peer_id)
+        if not gate.admits(str(secured.get_remote_peer())):
+            raise SecurityUpgradeFailure("the peer is banned, denied or not among those allowed")  # libp2p closes it
+        return secured
+
+    upgrader.upgrade_security = upgrade_security  # type: ignore[method-assign, assignment] # it has no other seam
 
 
 async def _listen(network: Network, addresses: Sequence[Multiaddr]) -> None:

@@ -10,9 +10,10 @@ from libp2p.peer.id import ID
 
 from espeer.errors import EspeerError
 from espeer.log import get_logger
-from espeer.p2p.addresses import parse_listen, parse_peer
+from espeer.p2p.addresses import parse_listen, parse_peer, parse_peer_id
 from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Counters, Door
+from espeer.p2p.gate import Gate
 from espeer.p2p.gossip import Gossip
 from espeer.p2p.hello import Greeter
 from espeer.p2p.host import Node, open_node
@@ -54,7 +55,9 @@ class Swarm:
     :param bootstrap: multiaddrs, with ``/p2p/PEERID``, of peers to stay connected to.
     :param clock: milliseconds since the Unix epoch.
     :param repair_interval: average seconds between syncs with a random peer.
-    :raises BadAddress: one of the addresses cannot be used.
+    :param allow: peer ids; if there are any, only these peers are talked to.
+    :param deny: peer ids of peers that are never talked to.
+    :raises BadAddress: one of the addresses or peer ids cannot be used.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class Swarm:
         clock: Callable[[], int],
         rng: random.Random,
         repair_interval: float = 20.0,
+        allow: Sequence[str] = (),
+        deny: Sequence[str] = (),
     ) -> None:
         self.counters = Counters()
         self._identity = identity
@@ -76,6 +81,7 @@ class Swarm:
         self._rng = rng
         self._node: Node | None = None
         self._links = Links()
+        self._gate = Gate(allow=map(parse_peer_id, allow), deny=map(parse_peer_id, deny))
         self._dialer = Dialer(identity.peer_id, [parse_peer(address) for address in bootstrap], self._links, rng)
         self._greeter = Greeter(
             network=network, links=self._links, dialer=self._dialer, rng=rng, interval=repair_interval, blame=self._blame
@@ -135,7 +141,7 @@ class Swarm:
 
     async def _session(self, listening: Callable[[], None]) -> None:
         try:
-            async with open_node(self._identity, self._listen, accepts=self._gossip.accepts) as node:
+            async with open_node(self._identity, self._listen, accepts=self._gossip.accepts, gate=self._gate) as node:
                 node.network.register_notifee(LinksNotifee(self._links, self._dialled))
                 self._node = node
                 async with trio.open_nursery() as nursery:

@@ -85,6 +85,8 @@ class Peer:
         listen: str = "/ip4/127.0.0.1/tcp/0",
         network: str = "test",
         repair_interval: float = 20.0,
+        allow: Sequence[str] = (),
+        deny: Sequence[str] = (),
     ) -> None:
         self.door = MemoryDoor(held)
         self.identity = identity(seed)
@@ -99,6 +101,8 @@ class Peer:
             clock=now_ms,
             rng=random.Random(seed),
             repair_interval=repair_interval,
+            allow=allow,
+            deny=deny,
         )
 
     @property
