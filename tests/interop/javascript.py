@@ -103,9 +103,12 @@ class JsPeer:
     def dial(self, address: str) -> None:
         self._script.write(json.dumps({"dial": address}))
 
-    def publish(self, *experiences: Mapping[str, object]) -> Event:
-        """Publish experiences in one message, each with type and text; one that is ``forged`` is not signed by its author."""
-        self._script.write(json.dumps({"publish": experiences}))
+    def publish(self, *records: Mapping[str, object]) -> Event:
+        """Publish records in one message, each with a type and a text, or the id that it retracts.
+
+        One that is ``forged`` is not signed by its author.
+        """
+        self._script.write(json.dumps({"publish": records}))
         return self.wait("published")
 
 

@@ -1,7 +1,7 @@
 // A js-libp2p peer of one topic: node peer.mjs NETWORK TYPE
 // It takes commands and tells what happens as lines of JSON, and ends with its standard input:
-//   {"dial": MULTIADDR}                                dial a node
-//   {"publish": [{"type", "text"}]}                    sign experiences (badly, if "forged") and publish them in one message
+//   {"dial": MULTIADDR}                                          dial a node
+//   {"publish": [{"type", "text"}, {"type", "retracts": ID}]}    sign records (badly, if "forged"), publish them in a message
 import './polyfill.mjs'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { gossipsub } from '@libp2p/gossipsub'
@@ -64,19 +64,19 @@ pubsub.topicValidators.set(topic, (forwarder, message) => {
   }
 })
 
-async function publish (experiences) {
-  const records = experiences.map(({ forged, ...given }) => [forged, {
-    kind: 'experience',
-    created: Date.now(),
-    author: key.publicKey.raw,
-    model: 'js-libp2p',
-    method: 'distilled',
-    sources: [],
-    ...given
-  }])
-  const encoded = await Promise.all(records.map(([forged, record]) => encode(record, id => key.sign(forged ? id.reverse() : id))))
+function recordOf ({ retracts, forged, ...given }) {
+  const common = { created: Date.now(), author: key.publicKey.raw, ...given }
+  return retracts
+    ? { kind: 'retraction', text: '', model: '', method: '', sources: [Buffer.from(retracts, 'hex')], ...common }
+    : { kind: 'experience', model: 'js-libp2p', method: 'distilled', sources: [], ...common }
+}
+
+async function publish (wanted) {
+  const records = wanted.map(recordOf)
+  const encoded = await Promise.all(records.map((record, at) =>
+    encode(record, id => key.sign(wanted[at].forged ? id.reverse() : id))))
   const { recipients } = await pubsub.publish(topic, encodeMessage(encoded))
-  tell('published', { ids: records.map(([, record]) => hex(idOf(bodyOf(record)))), recipients: recipients.map(String) })
+  tell('published', { ids: records.map(record => hex(idOf(bodyOf(record)))), recipients: recipients.map(String) })
 }
 
 pubsub.subscribe(topic)

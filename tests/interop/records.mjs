@@ -1,5 +1,6 @@
 // Records and gossip messages, read and written by a second implementation that follows docs/protocol.md.
 // Needs nothing but Node. espeer/records.py and espeer/p2p/wire.py are the first.
+import { isUtf8 } from 'node:buffer'
 import { createHash, createPublicKey, verify } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -65,12 +66,18 @@ export function unpack (bytes) {
   }
   const size = count => take(count).reduce((value, byte) => value * 256 + byte, 0)
   const many = (count, each) => Array.from({ length: count }, each)
-  const string = count => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(take(count))
-  function value () { // never deeper than [body, signature] or a map with an array in it
+  const string = count => {
+    const bytes = take(count)
+    need(isUtf8(bytes), 'not UTF-8')
+    return bytes.toString('utf8')
+  }
+  function value () { // a map of arrays is the deepest there is
+    if (at < bytes.length && bytes[at] >= 0x80 && bytes[at] < 0x90) return new Map(many(size(1) & 15, () => [flat(), list()]))
+    return list()
+  }
+  function list () {
     const first = size(1)
-    if (first < 0x80) return first
-    if (first < 0x90) return new Map(many(first & 15, () => [flat(), value()]))
-    if (first < 0xa0) return many(first & 15, flat)
+    if (first >= 0x90 && first < 0xa0) return many(first & 15, flat)
     if (first === 0xdc) return many(Math.min(size(2), MAX_SOURCES + 1), flat)
     at -= 1
     return flat()
@@ -105,19 +112,14 @@ export async function encode (record, sign) {
 
 export function decode (bytes, now = Date.now()) {
   need(bytes.length <= MAX_RECORD, 'record is too large')
-  let record
-  try {
-    const [body, signature, ...more] = unpack(bytes)
-    need(more.length === 0 && body instanceof Uint8Array && signature instanceof Uint8Array, 'not [body, signature]')
-    const fields = unpack(body)
-    need(fields instanceof Map && [...fields.keys()].join() === KEYS.join(), 'not the nine fields in order')
-    record = { ...Object.fromEntries(fields), id: idOf(body), signature }
-    check(record)
-    need(bodyOf(record).equals(body) && pack([body, signature]).equals(bytes), 'not in canonical form')
-  } catch (error) { // not an array, or not UTF-8
-    if (error instanceof TypeError) throw new Refused(`not a record: ${error.message}`)
-    throw error
-  }
+  const parts = unpack(bytes)
+  need(Array.isArray(parts) && parts.length === 2 && parts.every(part => part instanceof Uint8Array), 'not [body, signature]')
+  const [body, signature] = parts
+  const fields = unpack(body)
+  need(fields instanceof Map && [...fields.keys()].join() === KEYS.join(), 'not the nine fields in order')
+  const record = { ...Object.fromEntries(fields), id: idOf(body), signature }
+  check(record)
+  need(bodyOf(record).equals(body) && pack(parts).equals(bytes), 'not in canonical form')
   need(isSigned(record), 'not signed by its author')
   need(record.created <= now + MAX_CLOCK_SKEW_MS, 'from the future')
   return record
@@ -169,11 +171,13 @@ export function decodeMessage (bytes, type, now = Date.now()) {
   return records
 }
 
-// node records.mjs NOW: judges one hexadecimal record a line
+// node records.mjs NOW [TYPE]: judges one hexadecimal record a line, or with a type, one gossip message of it
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [now, type] = process.argv.slice(2)
+  const judge = bytes => type === undefined ? [decode(bytes, Number(now))] : decodeMessage(bytes, type, Number(now))
   for await (const line of createInterface({ input: process.stdin })) {
     try {
-      console.log(decode(Buffer.from(line, 'hex'), Number(process.argv[2])).id.toString('hex'))
+      console.log(judge(Buffer.from(line, 'hex')).map(record => record.id.toString('hex')).join())
     } catch (error) {
       if (!(error instanceof Refused)) throw error
       console.log(`refused: ${error.message}`)

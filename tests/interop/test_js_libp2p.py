@@ -55,6 +55,11 @@ def all_held(node: NodeProcess, ids: list[str]) -> bool:
     return all(node.holds(each) for each in ids)
 
 
+def is_state(node: NodeProcess, experience: str, state: str) -> bool:
+    held = node.holds(experience)
+    return held is not None and held["state"] == state
+
+
 def listed(node: NodeProcess) -> dict[str, tuple[str, str]]:
     """Text and author of the experiences that the command line lists, by id."""
     said = espeer("experiences", "list", "--json", "--data", node.data)
@@ -90,6 +95,12 @@ def test_records_travel_both_ways_and_on(nodes: Nodes, peers: JsPeers, tmp_path:
         eventually("it holds what was published", partial(all_held, node, published["ids"]))
         found = listed(node)
         assert [found[each] for each in published["ids"]] == [(text, js.peer_id) for text in texts]
+
+    withdrawn, *kept = published["ids"]
+    js.publish({"type": TYPE, "retracts": withdrawn}, {"type": TYPE, "retracts": learnt})  # it may retract its own only
+    for node in (near, far):
+        eventually("it is retracted", partial(is_state, node, withdrawn, "retracted"))
+        assert all(is_state(node, each, "active") for each in (learnt, *kept))
     assert [peer["peer_id"] for peer in far.ask("peers")] == [near_id]
     assert rejected(near) == rejected(far) == 0
 

@@ -1,7 +1,8 @@
 """Two implementations of the record format, written apart, take the same bytes for records and refuse the same."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -12,7 +13,8 @@ from nacl.signing import SigningKey
 from test_records import GOLDEN_EXPERIENCE, GOLDEN_RETRACTION
 
 from espeer import records
-from espeer.errors import RecordError
+from espeer.errors import ProtocolError, RecordError
+from espeer.p2p.wire import MAX_BATCH, MAX_BATCH_RECORDS, decode_batch
 from espeer.records import Experience, Record, Retraction, SignedRecord
 
 NOW = 1_800_000_000_000
@@ -51,14 +53,28 @@ def judge(node_js: str) -> Iterator[Script]:
         yield script
 
 
-def verdict(data: bytes) -> str:
+@pytest.fixture(scope="module")
+def message_judge(node_js: str) -> Iterator[Script]:
+    """The JavaScript implementation, for gossip messages."""
+    with Script(node_js, "records.mjs", str(NOW), "pumps") as script:
+        yield script
+
+
+def record_verdict(data: bytes) -> str:
     try:
         return records.decode(data, now_ms=NOW).id.hex()
     except RecordError:
         return "refused"
 
 
-def agreed(judge: Script, data: bytes) -> str:
+def message_verdict(data: bytes) -> str:
+    try:
+        return ",".join(signed.id.hex() for signed in decode_batch(data, NOW))
+    except (RecordError, ProtocolError):
+        return "refused"
+
+
+def agreed(judge: Script, data: bytes, verdict: Callable[[bytes], str] = record_verdict) -> str:
     """What both make of ``data``: the id of the record, or that it is refused."""
     judge.write(data.hex())
     said = judge.read().partition(":")[0]
@@ -111,6 +127,13 @@ def test_garbage(judge: Script, garbage: bytes) -> None:
     assert agreed(judge, garbage) == "refused"
 
 
+@pytest.mark.parametrize("nesting", [b"\x81\xa0", b"\x91", b"\xdc\0\1", b"\x89\xa6author"])
+def test_msgpack_that_is_deep(judge: Script, message_judge: Script, nesting: bytes) -> None:
+    assert agreed(judge, nesting * 1000) == "refused"
+    assert agreed(judge, signed(nesting * 1000)) == "refused"
+    assert agreed(message_judge, nesting * 8000, message_verdict) == "refused"
+
+
 @pytest.mark.parametrize("sign_bit", [0, 0x80])
 @pytest.mark.parametrize(
     "point",
@@ -132,3 +155,34 @@ def test_a_key_that_everything_is_signed_by(judge: Script, point: str, sign_bit:
         weak = msgpack.packb(fields(EXPERIENCE) | {"author": bytes(author), "created": NOW - number})
         assert agreed(judge, msgpack.packb([weak, identity + bytes(32)])) == "refused"
         assert agreed(judge, msgpack.packb([weak, bytes(author) + bytes(32)])) == "refused"
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "taken"),
+    [
+        (0, 0, False),
+        (1, 0, True),
+        (MAX_BATCH_RECORDS, 0, True),
+        (MAX_BATCH_RECORDS + 1, 0, False),
+        (16, records.MAX_TEXT - 8, False),
+        (15, records.MAX_TEXT - 8, True),
+    ],
+)
+def test_messages_at_their_limits(message_judge: Script, count: int, size: int, *, taken: bool) -> None:
+    large = [replace(EXPERIENCE, text=f"{number:03d} {'x' * size}.") for number in range(count)]
+    message = msgpack.packb([signed(body(record)) for record in large])
+    assert (len(message) <= MAX_BATCH) == (count * size < 16 * (records.MAX_TEXT - 8))
+    assert (agreed(message_judge, message, message_verdict) != "refused") == taken
+
+
+@given(st.lists(some_record, min_size=1, max_size=3), st.data())
+@settings(max_examples=500, deadline=None)
+def test_any_bytes_of_a_message(message_judge: Script, several: list[Record], data: st.DataObject) -> None:
+    items = [signed(body(record)) for record in several]
+    array = data.draw(st.sampled_from((bytes([0x90 | len(items)]), b"\xdc\0" + bytes([len(items)]), b"\x94")))
+    head = data.draw(st.sampled_from((b"\xc5", b"\xc6\0\0", b"\xda")))
+    message = array + b"".join(head + len(item).to_bytes(2, "big") + item for item in items)
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(message)))
+        message = message[:at] + data.draw(st.binary(max_size=3)) + message[at + data.draw(st.integers(0, 2)) :]
+    agreed(message_judge, message, message_verdict)
