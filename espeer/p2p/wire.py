@@ -5,7 +5,7 @@ before it takes memory for it, and refuses with an error of :mod:`espeer.errors`
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import msgpack
 import trio
@@ -20,6 +20,8 @@ MAX_BATCH: Final = 64 * 1024
 """The most bytes a gossip message may have."""
 MAX_BATCH_RECORDS: Final = 64
 """The most records a gossip message may hold."""
+MAX_ARRAYS: Final = 256
+"""The most arrays that a message may be made of, those within others included."""
 
 _PREFIX: Final = 4
 _CHUNK: Final = 64 * 1024
@@ -101,16 +103,36 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes, *, max_items: int = MAX_BATCH_RECORDS) -> Any:
-    """Read msgpack from a peer: no maps, no extensions, arrays of at most ``max_items``.
+    """Read msgpack from a peer: no maps, no extensions, at most :data:`MAX_ARRAYS` arrays of at most ``max_items``.
 
     :raises ProtocolError: anything else.
     """
+    arrays = 0
+
+    def count(array: list[Any]) -> list[Any]:
+        nonlocal arrays
+        arrays += 1
+        if arrays > MAX_ARRAYS:  # an empty one is a byte on the wire and 64 in memory
+            raise ValueError("too many arrays")
+        return array
+
     try:
         return msgpack.unpackb(
-            data, max_str_len=1024, max_bin_len=MAX_FRAME, max_array_len=max_items, max_map_len=0, max_ext_len=0
+            data,
+            max_str_len=1024,
+            max_bin_len=MAX_FRAME,
+            max_array_len=max_items,
+            max_map_len=0,
+            max_ext_len=0,
+            list_hook=count,
+            object_hook=_refuse_map,
         )
     except (ValueError, msgpack.UnpackException) as error:
         raise ProtocolError(f"the peer sent no msgpack within the limits: {error}") from error
+
+
+def _refuse_map(_: dict[Any, Any]) -> NoReturn:
+    raise ValueError("a map")  # an empty one is within any limit
 
 
 def encode_batch(batch: Sequence[SignedRecord]) -> list[bytes]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from replicas import identity, now_ms, record, records
 
 from espeer.errors import EspeerError, NetworkError, ProtocolError
-from espeer.p2p.wire import MAX_BATCH, MAX_BATCH_RECORDS, Frames, decode_batch, encode_batch, unpack
+from espeer.p2p.wire import MAX_ARRAYS, MAX_BATCH, MAX_BATCH_RECORDS, Frames, decode_batch, encode_batch, unpack
 from espeer.records import Experience, SignedRecord, encode, sign
 
 ALICE = identity(1)
@@ -109,12 +109,21 @@ def test_other_msgpack_is_refused_by_name(value: object) -> None:
         b"\xc6\xff\xff\xff\xff",
         b"\xd6\xff\0\0\0\0",
         b"\x81\xc0\xc0",
+        b"\x80",
+        b"\x9a" + (b"\x9a" + b"\x9a" * 10 + b"\x90" * 100) * 10,
     ],
-    ids=["deep", "array", "string", "bytes", "timestamp", "map"],
+    ids=["deep", "array", "string", "bytes", "timestamp", "map", "empty map", "many empty arrays"],
 )
 def test_msgpack_bombs_are_refused_by_name(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         unpack(data)
+
+
+def test_as_many_arrays_as_may_be() -> None:
+    arrays: list[list[None]] = [[] for _ in range(MAX_ARRAYS)]
+    assert unpack(msgpack.packb(arrays[1:]), max_items=MAX_ARRAYS) == arrays[1:]
+    with pytest.raises(ProtocolError, match="too many arrays"):
+        unpack(msgpack.packb(arrays), max_items=MAX_ARRAYS)
 
 
 async def test_frames_arrive_whole_and_in_order() -> None:
