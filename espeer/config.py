@@ -44,6 +44,10 @@ class Config:
     :ivar bootstrap: multiaddrs (with ``/p2p/PEER``) of nodes to join through.
     :ivar allow: peer ids; if there are any, only these peers are talked to.
     :ivar deny: peer ids of peers that are never talked to.
+    :ivar relays: multiaddrs (with ``/p2p/PEER``) of relays to be reached through, from behind a NAT; ``auto`` has the node
+        ask the peers that it dials for one.
+    :ivar relay_service: be such a relay for others, within bounds.
+    :ivar mdns: look for nodes of the network on the LAN, and be found there.
     :ivar offline: no network at all.
     :ivar learning: distil what was learnt; without it that waits for the next node on the folder that does.
     :ivar threads: threads for the model; None takes what the machine has.
@@ -73,6 +77,9 @@ class Config:
     bootstrap: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
+    relay_service: bool = False
+    mdns: bool = False
     offline: bool = False
     learning: bool = True
     threads: int | None = None

@@ -276,6 +276,10 @@ class Node:
         """Return the addresses that other nodes can ``--bootstrap`` with."""
         return self._parts.swarm.addresses() if self._parts.swarm else []
 
+    async def relayed(self) -> list[str]:
+        """Wait until other nodes reach this one through a relay; return the addresses for their ``--bootstrap``."""
+        return await self._parts.swarm.relayed() if self._parts.swarm else []
+
     @property
     def identity(self) -> Identity:
         """Return the node's identity."""

@@ -18,6 +18,7 @@ from espeer.llm.engine import Engine
 from espeer.llm.loading import open_model
 from espeer.llm.model import Model
 from espeer.p2p.identity import Identity, load_or_create
+from espeer.p2p.slots import Limits
 from espeer.p2p.swarm import Swarm
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Replica
@@ -126,4 +127,7 @@ def _make_swarm(config: Config, identity: Identity, replica: Replica, clock: Cal
         repair_interval=config.repair_interval,
         allow=config.allow,
         deny=config.deny,
+        relays=config.relays,
+        relay_service=Limits() if config.relay_service else None,
+        mdns=config.mdns,
     )

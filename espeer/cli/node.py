@@ -3,7 +3,7 @@
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +25,9 @@ def node(
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",),
     allow: tuple[str, ...] = (),
     deny: tuple[str, ...] = (),
+    relay: tuple[str, ...] = (),
+    relay_service: Annotated[bool, Parameter(negative=())] = False,
+    mdns: Annotated[bool, Parameter(negative=())] = False,
     data: Annotated[Path | None, Parameter(show_default=False)] = None,
     model: str | None = None,
     type: tuple[str, ...] = ("general",),
@@ -53,6 +56,10 @@ def node(
     :param listen: address to listen on; may be given several times. Port 0 takes a free one.
     :param allow: peer id; if any is given, only these peers are talked to. May be given several times.
     :param deny: peer id of a peer that is never talked to; may be given several times.
+    :param relay: address of a relay to be reached through, from behind a NAT, or "auto" to ask the peers that the node
+        dials; may be given several times.
+    :param relay_service: be a relay for others, within bounds.
+    :param mdns: look for nodes of the network on the LAN, and be found there.
     :param data: folder for identity, store and control socket (or $ESPEER_HOME).
     :param model: a GGUF file, hf:OWNER/REPO/FILE, or "fake" for tests; by default SmolLM2-135M-Instruct.
     :param type: topic type to hold and share; may be given several times.
@@ -80,6 +87,9 @@ def node(
         listen=listen,
         allow=allow,
         deny=deny,
+        relays=relay,
+        relay_service=relay_service,
+        mdns=mdns,
         model=model,
         types=type,
         network=network,
@@ -121,7 +131,14 @@ async def _serve(config: Config) -> None:
     async with Node(config) as running, background() as nursery:
         await nursery.start(control.serve, running, socket_path(config.data))
         print(f"node {running.identity.peer_id} is up; others join it with:")  # noqa: T201 - what the operator waits for
-        for address in running.addresses():
-            print(f"  espeer node --bootstrap {address}")  # noqa: T201
-        sys.stdout.flush()
+        printed = running.addresses()
+        _print_addresses(printed)
+        if config.relays:
+            _print_addresses([address for address in await running.relayed() if address not in printed])
         await trio.sleep_forever()
+
+
+def _print_addresses(addresses: Sequence[str]) -> None:
+    for address in addresses:
+        print(f"  espeer node --bootstrap {address}")  # noqa: T201
+    sys.stdout.flush()

@@ -13,6 +13,9 @@ MAX_ADDRESS: Final = 256
 
 _IP: Final = ("ip4", "ip6")
 _DIALLED: Final = (*_IP, "dns", "dns4", "dns6", "dnsaddr")
+_CIRCUIT: Final = "/p2p-circuit"
+_WAYS: Final = ((), ("p2p-circuit", "p2p"))
+"""What may come behind the first peer: nothing, or one more that it relays to."""
 _ANYWHERE: Final = {"ip4": "0.0.0.0", "ip6": "::"}  # noqa: S104 - told apart, not bound
 
 
@@ -21,7 +24,7 @@ class PeerAddress:
     """Where a peer may be reached.
 
     :ivar peer_id: who must answer there.
-    :ivar transport: the multiaddr without the ``/p2p/`` part.
+    :ivar transport: the multiaddr without the ``/p2p/`` part; through a relay, the relay's and ``/p2p-circuit``.
     """
 
     peer_id: str
@@ -30,6 +33,18 @@ class PeerAddress:
     def __str__(self) -> str:
         """The whole multiaddr."""
         return f"{self.transport}/p2p/{self.peer_id}"
+
+    @property
+    def relay(self) -> "PeerAddress | None":
+        """The relay that the address goes through, if it does."""
+        if not self.transport.endswith(_CIRCUIT):
+            return None
+        transport, _, peer_id = self.transport.removesuffix(_CIRCUIT).rpartition("/p2p/")
+        return PeerAddress(peer_id, transport)
+
+    def through(self, peer_id: str) -> "PeerAddress":
+        """The address of a peer that is reached through this one as its relay."""
+        return PeerAddress(peer_id, f"{self}{_CIRCUIT}")
 
 
 def parse_listen(text: str) -> Multiaddr:
@@ -46,15 +61,30 @@ def parse_listen(text: str) -> Multiaddr:
 def parse_peer(text: str) -> PeerAddress:
     """An address to dial: ``/ip4|ip6|dns|dns4|dns6|dnsaddr/HOST/tcp/PORT/p2p/PEERID``.
 
+    A peer behind a relay has the relay's address, followed by ``/p2p-circuit/p2p/PEERID``.
+
     :raises BadAddress: it is something else.
     """
     address = _parse(text)
-    if address is None or _protocols(address) not in {(host, "tcp", "p2p") for host in _DIALLED}:
+    protocols = _protocols(address) if address is not None else ()
+    if address is None or protocols[:3] not in {(host, "tcp", "p2p") for host in _DIALLED} or protocols[3:] not in _WAYS:
         raise BadAddress(f"cannot dial {text!r}: give an address such as /ip4/192.0.2.1/tcp/4001/p2p/PEERID")
-    (_, host), (_, port), (_, peer_id) = address.items()
+    (_, host), (_, port), *ids = address.items()
     if port == "0":
         raise BadAddress(f"cannot dial {text!r}: port 0 stands for any port; give the one the peer listens on")
-    return PeerAddress(str(peer_id), f"/{address.protocols()[0].name}/{host}/tcp/{port}")
+    first = PeerAddress(str(ids[0][1]), f"/{protocols[0]}/{host}/tcp/{port}")
+    return first.through(str(ids[-1][1])) if protocols[3:] else first
+
+
+def parse_relay(text: str) -> PeerAddress:
+    """An address of a relay: one to dial that does not go through a relay itself.
+
+    :raises BadAddress: it is something else.
+    """
+    address = parse_peer(text)
+    if address.relay is not None:
+        raise BadAddress(f"cannot use {text!r} as a relay: give the relay's own address, which ends with its peer id")
+    return address
 
 
 def parse_peer_id(text: str) -> str:
@@ -86,8 +116,8 @@ def seen_from_outside(address: PeerAddress, remote_host: str | None) -> PeerAddr
     :param remote_host: the IP address its owner's connection comes from.
     :return: None if the host is not known.
     """
-    protocol, host, _, port = address.transport.split("/")[1:]
-    if host != _ANYWHERE.get(protocol):
+    protocol, host, _, port, *_ = address.transport.split("/")[1:]
+    if address.relay is not None or host != _ANYWHERE.get(protocol):
         return address
     if remote_host is None:
         return None

@@ -41,6 +41,8 @@ class Counters:
     :ivar duplicates: brought to the door, by whatever way, though they were known already.
     :ivar synced_in: brought by sync and taken by the door.
     :ivar synced_out: sent to peers by sync.
+    :ivar circuits: (not records) joined for others as a relay.
+    :ivar relayed: bytes carried for others as a relay.
     """
 
     published: int = 0
@@ -50,3 +52,5 @@ class Counters:
     duplicates: int = 0
     synced_in: int = 0
     synced_out: int = 0
+    circuits: int = 0
+    relayed: int = 0

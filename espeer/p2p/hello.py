@@ -4,6 +4,7 @@ Whoever opened the connection greets first, and greets a random peer again now a
 """
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -66,14 +67,24 @@ class Greeter:
 
     :param network: name of the network, part of the protocol id.
     :param interval: average seconds between greetings of a random peer.
+    :param reached: where peers reach us.
     """
 
     def __init__(
-        self, *, network: str, links: Links, dialer: Dialer, rng: random.Random, interval: float, blame: Blame
+        self,
+        *,
+        network: str,
+        links: Links,
+        dialer: Dialer,
+        rng: random.Random,
+        interval: float,
+        blame: Blame,
+        reached: Callable[[Node], Sequence[str]],
     ) -> None:
         self._links = links
         self._dialer = dialer
         self._rng = rng
+        self._reached = reached
         self._conversations = Conversations(f"/espeer/1/{network}/hello/1", blame=blame, seconds=HELLO_SECONDS)
         self._rounds = Rounds("greeting", links=links, rng=rng, interval=interval)
 
@@ -99,8 +110,7 @@ class Greeter:
 
     def _hello(self, node: Node) -> Hello:
         peers = [str(address) for peer_id in sorted(self._links.up) for address in self._dialer.addresses(peer_id)]
-        listen = tuple(str(address) for address in node.host.get_addrs())
-        return Hello(listen, tuple(self._rng.sample(peers, min(len(peers), MAX_ADDRESSES))))
+        return Hello(tuple(self._reached(node)), tuple(self._rng.sample(peers, min(len(peers), MAX_ADDRESSES))))
 
     def _learn(self, hello: Hello, peer_id: str, remote: str | None) -> None:
         """Take note of the addresses: a peer may speak for itself, and repeat what others said."""

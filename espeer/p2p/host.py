@@ -81,7 +81,7 @@ class Node:
             with trio.fail_after(DIAL_SECONDS):
                 # dial_addr and not connect: that one tries a single address per transport, and refuses to dial a peer for
                 # a minute after a failure
-                await self.network.dial_addr(Multiaddr(address.transport), ID.from_string(address.peer_id))
+                await self.network.dial_addr(Multiaddr(str(address)), ID.from_string(address.peer_id))
         except trio.TooSlowError as error:
             raise NetworkError(f"no answer from {address} within {DIAL_SECONDS:g} s") from error
         except Exception as error:  # libp2p raises from many trees, ExceptionGroups among them

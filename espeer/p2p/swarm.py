@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -10,7 +11,8 @@ from libp2p.peer.id import ID
 
 from espeer.errors import EspeerError
 from espeer.log import get_logger
-from espeer.p2p.addresses import parse_listen, parse_peer, parse_peer_id
+from espeer.p2p.addresses import parse_listen, parse_peer, parse_peer_id, parse_relay
+from espeer.p2p.circuit import CircuitTransport
 from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Counters, Door
 from espeer.p2p.gate import Gate
@@ -19,6 +21,10 @@ from espeer.p2p.hello import Greeter
 from espeer.p2p.host import Node, open_node
 from espeer.p2p.identity import Identity
 from espeer.p2p.links import Links, LinksNotifee
+from espeer.p2p.mdns import Mdns
+from espeer.p2p.relay import Relay
+from espeer.p2p.reservations import Reservations
+from espeer.p2p.slots import Limits
 from espeer.p2p.sync import Sync
 from espeer.records import SignedRecord
 
@@ -26,6 +32,8 @@ __all__ = ["Counters", "Door", "PeerView", "Swarm"]
 
 FIRST_RESTART: Final = 1.0
 LAST_RESTART: Final = 60.0
+FIND_RELAYS: Final = "auto"
+"""Given for a relay's address: find some."""
 
 log = get_logger(__name__)
 
@@ -57,6 +65,10 @@ class Swarm:
     :param repair_interval: average seconds between syncs with a random peer.
     :param allow: peer ids; if there are any, only these peers are talked to.
     :param deny: peer ids of peers that are never talked to.
+    :param relays: multiaddrs, with ``/p2p/PEERID``, of relays to be reached through; :data:`FIND_RELAYS` among them has it
+        ask the peers that it dials, too.
+    :param relay_service: what to give others as their relay, if anything.
+    :param mdns: whether to look for peers on the LAN, and to be found there.
     :raises BadAddress: one of the addresses or peer ids cannot be used.
     """
 
@@ -74,6 +86,9 @@ class Swarm:
         repair_interval: float = 20.0,
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
+        relays: Sequence[str] = (),
+        relay_service: Limits | None = None,
+        mdns: bool = False,
     ) -> None:
         self.counters = Counters()
         self._identity = identity
@@ -82,9 +97,20 @@ class Swarm:
         self._node: Node | None = None
         self._links = Links()
         self._gate = Gate(allow=map(parse_peer_id, allow), deny=map(parse_peer_id, deny))
-        self._dialer = Dialer(identity.peer_id, [parse_peer(address) for address in bootstrap], self._links, rng)
+        relay_addresses = [parse_relay(address) for address in relays if address != FIND_RELAYS]
+        self._reservations = Reservations(identity.peer_id, relay_addresses, self._links, rng, find=FIND_RELAYS in relays)
+        self._relay = Relay(self.counters, self._blame, relay_service) if relay_service else None
+        kept = [*map(parse_peer, bootstrap), *relay_addresses]
+        self._dialer = Dialer(identity.peer_id, kept, self._links, rng)
+        self._mdns = Mdns(identity.peer_id, network, partial(self._dialer.learn, source="the LAN"), rng) if mdns else None
         self._greeter = Greeter(
-            network=network, links=self._links, dialer=self._dialer, rng=rng, interval=repair_interval, blame=self._blame
+            network=network,
+            links=self._links,
+            dialer=self._dialer,
+            rng=rng,
+            interval=repair_interval,
+            blame=self._blame,
+            reached=self._reached,
         )
         self._gossip = Gossip(network=network, types=types, door=door, now_ms=clock, counters=self.counters)
         self._sync = Sync(
@@ -137,18 +163,32 @@ class Swarm:
 
     def addresses(self) -> list[str]:
         """Where peers reach us, with ``/p2p/PEERID``."""
-        return [] if self._node is None else [str(address) for address in self._node.host.get_addrs()]
+        return [] if self._node is None else self._reached(self._node)
+
+    async def relayed(self) -> list[str]:
+        """Wait until peers reach us through a relay; return the addresses at which they do."""
+        await self._reservations.ready()
+        return [str(address) for address in self._reservations.addresses()]
+
+    def _reached(self, node: Node) -> list[str]:
+        return [str(address) for address in (*node.host.get_addrs(), *self._reservations.addresses())]
 
     async def _session(self, listening: Callable[[], None]) -> None:
         try:
             async with open_node(self._identity, self._listen, accepts=self._gossip.accepts, gate=self._gate) as node:
                 node.network.register_notifee(LinksNotifee(self._links, self._dialled))
+                node.network.transport_manager.add_transport(CircuitTransport(node.network, node.open_stream, node.dial))
+                if self._relay is not None:
+                    self._relay.serve(node)
                 self._node = node
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self._greeter.run, node)
                     await nursery.start(self._gossip.run, node)
                     await nursery.start(self._sync.run, node)
                     nursery.start_soon(self._dialer.run, node.dial)
+                    nursery.start_soon(self._reservations.run, node)
+                    if self._mdns is not None:
+                        nursery.start_soon(self._mdns.run, lambda: [str(address) for address in node.host.get_addrs()])
                     listening()
         finally:
             self._node = None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from namespaces import Namespaces, opened
 from processes import Nodes
 
 
@@ -12,3 +13,10 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
     """Start nodes that are gone when the test is over."""
     with Nodes(tmp_path) as started:
         yield started
+
+
+@pytest.fixture
+def namespaces() -> Iterator[Namespaces]:
+    """Make networks that are gone when the test is over; without the means for it the test is skipped."""
+    with opened() as made:
+        yield made

@@ -173,12 +173,14 @@ class Nodes:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def start(self, data: Path, *options: str | Path, model: str | None = "fake", up: bool = True) -> NodeProcess:
-        """Start a node on a data folder, and wait until it is up."""
+    def start(
+        self, data: Path, *options: str | Path, model: str | None = "fake", up: bool = True, inside: Sequence[str] = ()
+    ) -> NodeProcess:
+        """Start a node on a data folder, and wait until it is up; ``inside`` begins a command line to run it by."""
         self._count += 1
         path = self._logs / f"node-{self._count}.log"
         chosen = ["--model", model] if model else []
-        command = [*ESPEER, "node", "--data", data, *chosen, *options]
+        command = [*inside, *ESPEER, "node", "--data", data, *chosen, *options]
         with path.open("wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._stack.callback(_end, process)

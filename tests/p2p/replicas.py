@@ -8,6 +8,7 @@ import trio
 from libp2p.peer.id import ID
 
 from espeer.p2p.identity import Identity
+from espeer.p2p.slots import Limits
 from espeer.p2p.swarm import Swarm
 from espeer.records import Experience, SignedRecord, sign
 
@@ -82,11 +83,13 @@ class Peer:
         *bootstrap: str,
         held: Sequence[SignedRecord] = (),
         types: Sequence[str] = ("biology", "networking"),
-        listen: str = "/ip4/127.0.0.1/tcp/0",
+        listen: str | None = "/ip4/127.0.0.1/tcp/0",
         network: str = "test",
         repair_interval: float = 20.0,
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
+        relays: Sequence[str] = (),
+        relay_service: Limits | None = None,
     ) -> None:
         self.door = MemoryDoor(held)
         self.identity = identity(seed)
@@ -96,13 +99,15 @@ class Peer:
             self.door,
             network=network,
             types=types,
-            listen=[listen],
+            listen=[] if listen is None else [listen],
             bootstrap=bootstrap,
             clock=now_ms,
             rng=random.Random(seed),
             repair_interval=repair_interval,
             allow=allow,
             deny=deny,
+            relays=relays,
+            relay_service=relay_service,
         )
 
     @property

@@ -4,9 +4,10 @@ from hypothesis import strategies as st
 from replicas import identity
 
 from espeer.errors import BadAddress
-from espeer.p2p.addresses import PeerAddress, parse_listen, parse_peer, seen_from_outside, usable
+from espeer.p2p.addresses import PeerAddress, parse_listen, parse_peer, parse_relay, seen_from_outside, usable
 
 PEER = identity(1).peer_id
+RELAY = identity(2).peer_id
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,29 @@ def test_an_address_to_dial(host: str) -> None:
     text = f"/{host}/tcp/4001/p2p/{PEER}"
     assert parse_peer(text) == PeerAddress(PEER, f"/{host}/tcp/4001")
     assert str(parse_peer(text)) == text
+
+
+def test_an_address_through_a_relay() -> None:
+    text = f"/dns4/example.org/tcp/4001/p2p/{RELAY}/p2p-circuit/p2p/{PEER}"
+    address = parse_peer(text)
+    assert str(address) == text
+    assert address.peer_id == PEER
+    assert address.relay == PeerAddress(RELAY, "/dns4/example.org/tcp/4001")
+    assert address.relay.relay is None
+    assert address.relay.through(PEER) == address
+    assert seen_from_outside(address, "192.0.2.9") == address
+    assert parse_relay(str(address.relay)) == address.relay
+    with pytest.raises(BadAddress, match="as a relay"):
+        parse_relay(text)
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["/p2p-circuit", f"/p2p-circuit/p2p/{RELAY}/p2p-circuit/p2p/{PEER}", f"/p2p/{PEER}", f"/p2p-circuit/tcp/1/p2p/{PEER}"],
+)
+def test_no_other_way_leads_through_a_relay(way: str) -> None:
+    with pytest.raises(BadAddress):
+        parse_peer(f"/ip4/192.0.2.1/tcp/4001/p2p/{RELAY}{way}")
 
 
 @pytest.mark.parametrize("text", ["/ip4/0.0.0.0/tcp/4001", "/ip6/::1/tcp/0"])

@@ -1,0 +1,278 @@
+import contextlib
+import itertools
+import logging
+import os
+from collections.abc import Callable
+
+import pytest
+import trio
+from libp2p.abc import INetStream
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.host.exceptions import StreamFailure
+from libp2p.peer.id import ID
+from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, PeerId, Status, StopMessage
+from libp2p.utils import encode_varint_prefixed
+from replicas import PATIENCE, Peer, records
+from stranger import Stranger, stranger, until_reset
+
+from espeer.p2p import reservations
+from espeer.p2p.circuit import HOP, STOP, receive, send
+from espeer.p2p.slots import Limits
+
+RESERVE = HopMessage(type=HopMessage.RESERVE)
+
+
+def connect(target: Peer) -> HopMessage:
+    return HopMessage(type=HopMessage.CONNECT, peer=PeerId(id=raw_id(target)))
+
+
+def raw_id(peer: Peer) -> bytes:
+    return ID.from_string(peer.identity.peer_id).to_bytes()
+
+
+async def relay(nursery: trio.Nursery, limits: Limits | None = None) -> Peer:
+    return await Peer(1, types=["networking"], relay_service=limits or Limits()).start(nursery)
+
+
+async def hidden(nursery: trio.Nursery, seed: int, at: Peer, *bootstrap: str, **settings: object) -> Peer:
+    """A peer that listens nowhere and is reached through a relay."""
+    peer = await Peer(seed, *bootstrap, listen=None, relays=[at.address], types=["biology"], **settings).start(nursery)
+    with trio.fail_after(PATIENCE):
+        assert await peer.swarm.relayed() == [f"{at.address}/p2p-circuit/p2p/{peer.identity.peer_id}"]
+    return peer
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - it is about another node's state, which tells nobody
+            await trio.sleep(0.01)
+
+
+async def ask(attacker: Stranger, message: HopMessage) -> tuple[INetStream, HopMessage]:
+    stream = await attacker.open(HOP)
+    await send(stream, message)
+    with trio.fail_after(PATIENCE):
+        return stream, await receive(stream, HopMessage)
+
+
+def circuits(at: Peer) -> int:
+    return at.swarm._relay._slots.circuits
+
+
+async def test_two_that_listen_nowhere_meet_through_a_relay_that_does_not_hold_their_type(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    ours, theirs = records(3), records(3, start=3)
+    a = await hidden(nursery, 2, r, held=ours)
+    b = await hidden(nursery, 3, r, a.address, held=theirs)
+    await a.door.until_holds(theirs)
+    await b.door.until_holds(ours)
+    await a.until_meshed(b)
+    new = records(3, start=10)
+    a.swarm.publish(new)
+    await b.door.until_holds(new)
+    assert b.door.via[new[0].id] == "gossip"
+    assert r.door.held == {}
+    assert r.swarm.counters.circuits >= 1
+    assert r.swarm.counters.relayed > 0
+
+
+async def test_a_peer_hears_of_one_behind_a_relay_from_the_relay(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    a = await hidden(nursery, 2, r, repair_interval=0.2)
+    b = await Peer(3, r.address, types=["biology"], repair_interval=0.2).start(nursery)
+    await b.until_connected(a)
+
+
+async def test_a_node_finds_relays_among_those_it_dials(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    plain = await Peer(4).start(nursery)
+    a = await Peer(2, plain.address, r.address, listen=None, relays=["auto"]).start(nursery)
+    with trio.fail_after(PATIENCE):
+        assert await a.swarm.relayed() == [f"{r.address}/p2p-circuit/p2p/{a.identity.peer_id}"]
+
+
+async def test_when_the_relay_goes_its_circuits_go_and_come_back_with_it(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    listen = r.address.split("/p2p/")[0]
+    a = await hidden(nursery, 2, r)
+    b = await hidden(nursery, 3, r, a.address)
+    await b.until_connected(a)
+    await r.stop()
+    await b.until_parted(a)
+    await a.until_parted(b)
+    assert a.swarm.addresses() == []
+    await Peer(1, types=["networking"], relay_service=Limits(), listen=listen).start(nursery)
+    await b.until_connected(a)
+
+
+async def test_when_one_end_goes_the_circuit_is_gone_everywhere(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    a = await hidden(nursery, 2, r)
+    b = await hidden(nursery, 3, r, a.address)
+    await b.until_connected(a)
+    await until(lambda: circuits(r) == 1)
+    await b.stop()
+    await a.until_parted(b)
+    await until(lambda: circuits(r) == 0)
+    (left,) = a.swarm._node.network.get_connections()
+    await until(lambda: not [stream for stream in left.get_streams() if stream.get_protocol() == STOP])
+
+
+async def test_a_slot_is_refreshed_before_it_ends(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reservations, "_LEAST_REFRESH", 0.01)
+    r = await relay(nursery, Limits(seconds=1))
+    ends: list[float] = []
+    stock = r.swarm._relay._slots.reserve
+
+    def reserve(peer_id: str, host: str, now: float) -> bool:
+        ends.append(now)
+        return stock(peer_id, host, now)
+
+    monkeypatch.setattr(r.swarm._relay._slots, "reserve", reserve)
+    await hidden(nursery, 2, r)
+    await until(lambda: len(ends) == 3)
+    assert all(later - earlier < 1 for earlier, later in itertools.pairwise(ends))
+
+
+async def test_a_relay_without_room_is_tried_on(nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
+    r = await relay(nursery, Limits(reservations=1))
+    a = await hidden(nursery, 2, r)
+    b = await Peer(3, listen=None, relays=[r.address]).start(nursery)
+    await until(lambda: "no slot at the relay" in caplog.text)
+    assert b.swarm.addresses() == []
+    assert [vars(entry)["reason"] for entry in caplog.records if entry.levelno == logging.WARNING] == [
+        "it refuses: reservation refused"
+    ]
+    await a.stop()
+    with trio.fail_after(PATIENCE):
+        await b.swarm.relayed()
+
+
+async def test_nobody_reserves_for_somebody_else(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    victim = await Peer(2, r.address).start(nursery)
+    await victim.until_connected(r)
+    async with stranger(r) as attacker, stranger(r, 67) as other:
+        _, answer = await ask(attacker, HopMessage(type=HopMessage.RESERVE, peer=PeerId(id=raw_id(victim))))
+        assert answer.status == Status.OK
+        _, answer = await ask(other, connect(victim))
+        assert answer.status == Status.NO_RESERVATION
+
+
+async def test_a_relay_dials_nobody(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    a = await hidden(nursery, 2, r)
+    await a.stop()
+    await until(lambda: not r.swarm.peers())
+    async with stranger(r) as attacker:
+        _, answer = await ask(attacker, connect(a))
+    assert answer.status == Status.NO_RESERVATION
+
+
+async def test_without_the_service_there_is_none(nursery: trio.Nursery) -> None:
+    plain = await Peer(1).start(nursery)
+    async with stranger(plain) as attacker:
+        with pytest.raises(StreamFailure):
+            await attacker.open(HOP)
+        await attacker.open("/ipfs/ping/1.0.0")
+
+
+async def test_a_circuit_that_carries_too_much_is_cut_off_without_a_word(nursery: trio.Nursery) -> None:
+    r = await relay(nursery, Limits(circuit_bytes=1000))
+    a = await hidden(nursery, 2, r)
+    async with stranger(r) as attacker:
+        stream, answer = await ask(attacker, connect(a))
+        assert (answer.status, answer.limit.data) == (Status.OK, 1000)
+        await stream.write(os.urandom(1001))
+        said = b""
+        with trio.fail_after(PATIENCE), contextlib.suppress(BaseLibp2pError):
+            while data := await stream.read(4096):
+                said += data
+        assert said in {b"", b"\x13/multistream/1.0.0\n"}, "nothing but what the other end says"
+        await until(lambda: circuits(r) == 0)
+
+
+async def test_an_idle_circuit_ends_when_its_time_is_over(nursery: trio.Nursery) -> None:
+    r = await relay(nursery, Limits(circuit_seconds=0.2))
+    a = await hidden(nursery, 2, r)
+    async with stranger(r) as attacker:
+        stream, answer = await ask(attacker, connect(a))
+        assert (answer.status, answer.limit.duration) == (Status.OK, 1)
+        await until_reset(stream)
+        await until(lambda: circuits(r) == 0)
+
+
+async def test_there_are_only_so_many_circuits(nursery: trio.Nursery) -> None:
+    r = await relay(nursery, Limits(per_peer=3))
+    a = await hidden(nursery, 2, r)
+    async with stranger(r) as attacker:
+        answers = [(await ask(attacker, connect(a)))[1].status for _ in range(5)]
+    assert answers == [Status.OK] * 3 + [Status.RESOURCE_LIMIT_EXCEEDED] * 2
+    await until(lambda: circuits(r) == 0)
+
+
+async def test_a_peer_that_refuses_or_is_no_espeer_costs_the_circuit(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    async with stranger(r) as target, stranger(r, 67) as source:
+        await ask(target, RESERVE)
+        message = HopMessage(type=HopMessage.CONNECT, peer=PeerId(id=target.host.get_id().to_bytes()))
+        assert (await ask(source, message))[1].status == Status.CONNECTION_FAILED
+
+        async def refuse(stream: INetStream) -> None:
+            await receive(stream, StopMessage)
+            await send(stream, StopMessage(type=StopMessage.STATUS, status=Status.RESOURCE_LIMIT_EXCEEDED))
+
+        target.host.set_stream_handler(STOP, refuse)
+        assert (await ask(source, message))[1].status == Status.CONNECTION_FAILED
+        assert circuits(r) == 0
+
+
+async def test_circuits_come_from_our_relays_only(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    a = await Peer(2, relays=[r.address]).start(nursery)
+    async with stranger(a) as attacker:
+        with contextlib.suppress(StreamFailure):  # it may be reset before it is agreed on
+            stream = await attacker.open(STOP)
+            await send(stream, StopMessage(type=StopMessage.CONNECT, peer=PeerId(id=raw_id(r))))
+            await until_reset(stream)
+        assert a.connected() == {r.identity.peer_id, str(attacker.host.get_id())}
+        assert a.swarm._reservations._inbound == 0
+
+
+@pytest.mark.parametrize(
+    ("garbage", "answer"),
+    [
+        (encode_varint_prefixed(b"\xff" * 16), Status.MALFORMED_MESSAGE),
+        (b"\xff\xff\xff\xff\x0f", Status.MALFORMED_MESSAGE),
+        (b"\x81\x20", Status.MALFORMED_MESSAGE),
+        (encode_varint_prefixed(HopMessage(type=HopMessage.CONNECT).SerializeToString()), Status.MALFORMED_MESSAGE),
+        (
+            encode_varint_prefixed(HopMessage(type=HopMessage.CONNECT, peer=PeerId(id=b"\xff" * 65)).SerializeToString()),
+            Status.MALFORMED_MESSAGE,
+        ),
+        (encode_varint_prefixed(HopMessage(type=HopMessage.STATUS).SerializeToString()), Status.UNEXPECTED_MESSAGE),
+    ],
+)
+async def test_garbage_is_answered_and_survived(nursery: trio.Nursery, garbage: bytes, answer: Status.ValueType) -> None:
+    r = await relay(nursery)
+    node = r.swarm._node
+    async with stranger(r) as attacker:
+        stream = await attacker.open(HOP)
+        await stream.write(garbage)
+        with trio.fail_after(PATIENCE):
+            assert (await receive(stream, HopMessage)).status == answer
+        a = await hidden(nursery, 2, r)
+        assert a.connected() == {r.identity.peer_id}
+    assert r.swarm._node is node
+
+
+async def test_garbage_in_place_of_a_secured_circuit_is_survived(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    a = await hidden(nursery, 2, r)
+    async with stranger(r) as attacker:
+        stream, _ = await ask(attacker, connect(a))
+        await stream.write(b"\x08garbage\n" + os.urandom(512))
+        await until_reset(stream)
+        await until(lambda: circuits(r) == 0 and a.swarm._reservations._inbound == 0)
+    b = await hidden(nursery, 3, r, a.address)
+    await b.until_connected(a)
