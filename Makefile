@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 BENCH_INSTALLED := .venv/bench-installed
 
-.PHONY: demo test bench lint format install clean
+.PHONY: demo test bench sim sim-quick lint format install clean
 
 demo: install
 	$(BIN)/espeer demo
@@ -15,6 +15,12 @@ test: install
 
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python -m benchmarks.bm25 $(BENCH)
+
+sim: install
+	$(BIN)/espeer sim run simulations/*.toml --json
+
+sim-quick: install
+	$(BIN)/espeer sim run simulations/*.toml --quick --json
 
 lint: install
 	$(BIN)/ruff format --check .

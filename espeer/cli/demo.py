@@ -13,9 +13,9 @@ from rich.table import Table
 
 from espeer.cli.show import print_json, short, table
 from espeer.demo import drive
-from espeer.demo.fleet import Device, Fleet
 from espeer.demo.incidents import AREAS
 from espeer.demo.results import Results, interval
+from espeer.sim.fleet import Device, Fleet
 
 
 def demo(*, incidents: int = 27, model: str | None = None, json: bool = False) -> None:

@@ -14,6 +14,7 @@ from espeer.cli.learn import learn
 from espeer.cli.look import id_, peers, recall, status
 from espeer.cli.node import node
 from espeer.cli.refine import refine
+from espeer.cli.sim import app as sim
 from espeer.errors import EspeerError
 
 USAGE_ERROR = 2
@@ -51,6 +52,7 @@ app.command(id_, name="id")
 app.command(experiences)
 app.command(refine)
 app.command(demo)
+app.command(sim)
 
 
 @app.meta.default

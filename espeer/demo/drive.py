@@ -8,9 +8,9 @@ from typing import Any, Final
 from rich.progress import Progress
 
 from espeer.api.client import request
-from espeer.demo.fleet import Device, Fleet, FleetError
 from espeer.demo.incidents import AREAS, NOBODY, Incident, load, shared_out
 from espeer.demo.results import Results
+from espeer.sim.fleet import Device, Fleet, FleetError
 
 LEARNERS: Final = ("A", "B")
 ASKED: Final = "C"

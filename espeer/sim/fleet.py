@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +28,7 @@ class FleetError(EspeerError):
 class Device:
     """One node process of the fleet.
 
-    :ivar name: what it is called in the demo.
+    :ivar name: what it is called in the fleet.
     :ivar data: its data folder; its log lies in there.
     """
 
@@ -40,6 +39,11 @@ class Device:
     def ask(self, verb: str, **params: Any) -> Any:
         """Have the node do something, see :mod:`espeer.api.control`."""
         return request(self.data, verb, params)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut does."""
+        self.process.kill()
+        self.process.wait()
 
     @property
     def log(self) -> Path:
@@ -81,15 +85,18 @@ class Fleet:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._stack = ExitStack()
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         """Begin an empty fleet."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop all nodes."""
-        self._stack.close()
+        """Stop all nodes, beside each other."""
+        for process in self._processes:
+            interrupt(process)
+        for process in self._processes:
+            end(process)
 
     def start(self, name: str, *options: str, bootstrap: Sequence[str] = ()) -> Device:
         """Start a node without waiting for it."""
@@ -99,14 +106,18 @@ class Fleet:
         command = [sys.executable, "-m", "espeer", "node", "--data", str(data), *joined, *options]
         with (data / "log").open("ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - our own program
-        self._stack.callback(stop, process)
+        self._processes.append(process)
         return Device(name, data, process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop a node as Ctrl-C does, or for good if it does not listen."""
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Have a process stop as Ctrl-C does, unless it has ended."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was interrupted, and end it for good if it does not listen."""
     try:
         process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:

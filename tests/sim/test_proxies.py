@@ -1,0 +1,86 @@
+"""Proxies between nodes; this process plays both the node that calls and the one that is called."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from espeer.sim.proxies import HOST, Proxies, free_port
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="proxies ask Linux's /proc who calls")
+
+
+async def echo(stream: trio.SocketStream) -> None:
+    async for data in stream:
+        await stream.send_all(data)
+
+
+@asynccontextmanager
+async def proxy(caller: str = "n1") -> AsyncIterator[tuple[Proxies, int]]:
+    """Open a proxy in front of an echo that is called n2."""
+    proxies = Proxies(lambda: {os.getpid(): caller})
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host=HOST)
+        nursery.start_soon(trio.serve_listeners, echo, [listener])
+        port = await nursery.start(proxies.open, "n2", listener.socket.getsockname()[1])
+        with trio.fail_after(10):
+            yield proxies, port
+        nursery.cancel_scope.cancel()
+
+
+async def says(stream: trio.SocketStream) -> bool:
+    """Whether an echo comes back; False where the connection is reset or ended."""
+    try:
+        await stream.send_all(b"hello")
+        return await stream.receive_some(5) == b"hello"
+    except trio.BrokenResourceError:
+        return False
+
+
+async def test_an_open_proxy_lets_through_both_ways() -> None:
+    async with proxy() as (_, port), await trio.open_tcp_stream(HOST, port) as stream:
+        assert await says(stream)
+
+
+async def test_a_cut_ends_connections_and_lets_no_new_one_through_until_it_heals() -> None:
+    async with proxy() as (proxies, port):
+        async with await trio.open_tcp_stream(HOST, port) as stream:
+            assert await says(stream)
+            proxies.cut({"n1"}, {"n2"})
+            assert not await says(stream)
+        async with await trio.open_tcp_stream(HOST, port) as stream:
+            assert not await says(stream)
+        proxies.heal()
+        async with await trio.open_tcp_stream(HOST, port) as stream:
+            assert await says(stream)
+
+
+async def test_a_cut_leaves_those_of_one_side_together() -> None:
+    async with proxy() as (proxies, port), await trio.open_tcp_stream(HOST, port) as stream:
+        assert await says(stream)
+        proxies.cut({"n1", "n2"}, {"n3"})
+        assert await says(stream)
+        async with await trio.open_tcp_stream(HOST, port) as other:
+            assert await says(other)
+
+
+async def test_while_there_is_a_cut_strangers_are_not_let_in() -> None:
+    proxies = Proxies(dict)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(proxies.open, "n2", free_port())
+        proxies.cut({"n1"}, {"n2"})
+        async with await trio.open_tcp_stream(HOST, port) as stream:
+            assert not await says(stream)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_gate_to_a_node_that_is_gone_resets() -> None:
+    proxies = Proxies(dict)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(proxies.open, "n2", free_port())
+        async with await trio.open_tcp_stream(HOST, port) as stream:
+            assert not await says(stream)
+        nursery.cancel_scope.cancel()
