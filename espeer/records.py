@@ -142,6 +142,15 @@ def decode(data: bytes, *, now_ms: int) -> SignedRecord:
     :raises FromTheFuture: ``created`` is more than :data:`MAX_CLOCK_SKEW_MS` ahead of ``now_ms``.
     """
     signed = load(data)
+    verify(signed, now_ms=now_ms)
+    return signed
+
+
+def verify(signed: SignedRecord, *, now_ms: int) -> None:
+    """Check what :func:`load` leaves out.
+
+    :raises BadSignature, FromTheFuture: as :func:`decode`.
+    """
     record = signed.record
     try:
         VerifyKey(record.author).verify(signed.id, signed.signature)
@@ -149,11 +158,12 @@ def decode(data: bytes, *, now_ms: int) -> SignedRecord:
         raise BadSignature(f"record is not signed by its author {peer_id(record.author)}") from error
     if record.created > now_ms + MAX_CLOCK_SKEW_MS:
         raise FromTheFuture(f"record is {(record.created - now_ms) // 1000} s ahead of our clock; check both clocks")
-    return signed
 
 
 def load(data: bytes) -> SignedRecord:
-    """Read a record that :func:`decode` took before, such as one from the own store: signature and clock are not looked at.
+    """Read a record that :func:`decode` took before, such as one from the own store.
+
+    Signature and clock are not looked at; :func:`verify` does that.
 
     :raises RecordTooLarge, MalformedRecord: as :func:`decode`.
     """

@@ -43,6 +43,9 @@ class Counters:
     :ivar synced_out: sent to peers by sync.
     :ivar circuits: (not records) joined for others as a relay.
     :ivar relayed: bytes carried for others as a relay.
+    :ivar replayed: gossip messages (not records) that brought nothing but what gossip had brought before.
+    :ivar offences: what peers did wrong.
+    :ivar bans: how many times a peer was thrown out and kept out for a while.
     """
 
     published: int = 0
@@ -54,3 +57,6 @@ class Counters:
     synced_out: int = 0
     circuits: int = 0
     relayed: int = 0
+    replayed: int = 0
+    offences: int = 0
+    bans: int = 0

@@ -5,15 +5,16 @@ from typing import Final
 
 import trio
 from libp2p.abc import ISubscriptionAPI
-from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 
-from espeer.errors import EspeerError
+from espeer.errors import EspeerError, ProtocolError
 from espeer.log import get_logger
 from espeer.p2p.door import Counters, Door
 from espeer.p2p.host import Node
 from espeer.p2p.outbox import Outbox, Pace
-from espeer.p2p.wire import decode_batch, encode_batch
+from espeer.p2p.pubsub import Verdict
+from espeer.p2p.screen import Screen
+from espeer.p2p.wire import encode_batch
 from espeer.records import SignedRecord, is_type
 
 OUTBOX: Final = 4096
@@ -41,9 +42,10 @@ class Gossip:
         self._prefix = f"/espeer/1/{network}/"
         self._types = tuple(types)
         self._door = door
-        self._now_ms = now_ms
         self._counters = counters
         self._outbox = Outbox(OUTBOX)
+        self._screen = Screen(now_ms=now_ms, counters=counters)
+        self._inbox_in, self._inbox_out = trio.open_memory_channel[list[SignedRecord]](INBOX)
 
     def topic(self, name: str) -> str:
         """The topic of a type."""
@@ -64,50 +66,32 @@ class Gossip:
 
     async def run(self, node: Node, *, task_status: trio.TaskStatus[None]) -> None:
         """Gossip over ``node`` until cancelled; started once subscribed."""
-        inbox_in, inbox_out = trio.open_memory_channel[list[SignedRecord]](INBOX)
-        async with inbox_in, inbox_out, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             for name in self._types:
-                node.pubsub.set_topic_validator(
-                    self.topic(name), self._validator(node, name, inbox_in), is_async_validator=False
-                )
                 nursery.start_soon(_drain, await node.pubsub.subscribe(self.topic(name)))
-            nursery.start_soon(self._deliver, inbox_out)
+            nursery.start_soon(self._deliver)
             nursery.start_soon(self._publish, node)
             task_status.started()
             await trio.sleep_forever()
 
-    def _validator(
-        self, node: Node, name: str, inbox: trio.MemorySendChannel[list[SignedRecord]]
-    ) -> Callable[[ID, rpc_pb2.Message], bool]:
-        """Judge messages of one topic: a good one goes to the door, a bad one is not passed on.
-
-        It decodes, so it hands the records over itself: the subscription would have them decoded again.
-        """
-        own = node.host.get_id()
-
-        def validate(forwarder: ID, message: rpc_pb2.Message) -> bool:
-            if forwarder == own:
-                return True
+    def judge(self, forwarder: str, message: rpc_pb2.Message) -> Verdict:
+        """Judge a message and hand what is good to the door; see :data:`~espeer.p2p.pubsub.Judge`."""
+        try:
+            if len(message.topicIDs) != 1 or (name := self.type_of(message.topicIDs[0])) is None:
+                raise ProtocolError("a gossip message is not on one of our topics alone")
+            verdict, batch = self._screen.judge(forwarder, message, name)
+        except EspeerError:
+            self._counters.rejected += 1
+            raise
+        if batch:
             try:
-                batch = decode_batch(message.data, self._now_ms())
-            except EspeerError as error:
-                self._counters.rejected += 1
-                log.debug("gossip message refused", peer=str(forwarder), reason=str(error))
-                return False
-            if len(message.topicIDs) != 1 or any(signed.record.type != name for signed in batch):
-                self._counters.rejected += 1
-                log.debug("gossip message refused", peer=str(forwarder), reason="records of another type")
-                return False
-            try:
-                inbox.send_nowait(batch)
+                self._inbox_in.send_nowait(batch)
             except trio.WouldBlock:
                 self._counters.dropped += len(batch)
-            return True
+        return verdict
 
-        return validate
-
-    async def _deliver(self, inbox: trio.MemoryReceiveChannel[list[SignedRecord]]) -> None:
-        async for batch in inbox:
+    async def _deliver(self) -> None:
+        async for batch in self._inbox_out:
             try:
                 new = await self._door.add(batch, via="gossip")
             except EspeerError as error:
@@ -122,6 +106,7 @@ class Gossip:
         pace = Pace(RATE, BURST)
         while True:
             name, batch = await self._outbox.take()
+            self._screen.note(batch)
             for message in encode_batch(batch):
                 await pace.wait()
                 await node.pubsub.publish(self.topic(name), message)

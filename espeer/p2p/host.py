@@ -1,6 +1,7 @@
 """The libp2p host: built, listening, guarded, and closed in bounded time."""
 
 import errno
+import functools
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import Final
 
 import trio
 from libp2p import new_host
-from libp2p.abc import IHost, INetStream, IRawConnection, ISecureConn
+from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
 from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.network.config import ConnectionConfig, RetryConfig
@@ -29,9 +30,13 @@ from espeer.errors import AddressInUse, NetworkError
 from espeer.log import get_logger
 from espeer.p2p import hardening
 from espeer.p2p.addresses import PeerAddress
+from espeer.p2p.door import Blame
 from espeer.p2p.gate import Gate
-from espeer.p2p.hardening import IdleConnector, SafeGossipSub, SafePubsub, guard
+from espeer.p2p.hardening import IdleConnector, guard
 from espeer.p2p.identity import Identity
+from espeer.p2p.muxer import SafeYamux
+from espeer.p2p.pubsub import Judge, SafePubsub
+from espeer.p2p.router import SafeGossipSub
 
 CLOSE_SECONDS: Final = 1.5
 """How long closing may take; what is not closed by then is dropped."""
@@ -41,9 +46,24 @@ MAX_CONNECTIONS: Final = 64
 OPEN_SECONDS: Final = 10.0
 """How long a peer may take to agree on a protocol."""
 
-_MESHSUB: Final = (TProtocol("/meshsub/1.1.0"), TProtocol("/meshsub/1.0.0"))  # 1.2 sends an IDONTWANT per message and peer
-
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a node's peers are judged.
+
+    :ivar accepts: see :class:`SafePubsub`; ``judge`` as well.
+    :ivar blame: called with a peer and what it did wrong.
+    :ivar banned: whether a peer is kept out.
+    :ivar score: see :class:`SafeGossipSub`.
+    """
+
+    accepts: Callable[[str], bool]
+    judge: Judge
+    blame: Blame
+    banned: Callable[[str], bool]
+    score: Callable[[str], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +109,17 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node(
-    identity: Identity, listen: Sequence[Multiaddr], *, accepts: Callable[[str], bool], gate: Gate
-) -> AsyncIterator[Node]:
+async def open_node(identity: Identity, listen: Sequence[Multiaddr], *, gate: Gate, watch: Watch) -> AsyncIterator[Node]:
     """Run a libp2p node that listens on ``listen`` while the context is entered.
 
     libp2p runs in a shielded task of its own: when it is cancelled from outside it leaves sockets open, so it is closed
     first (within :data:`CLOSE_SECONDS`) and cancelled then. If it fails by itself, the context is left with its error.
 
-    :param accepts: see :class:`SafePubsub`.
     :param gate: who may be connected.
     :raises AddressInUse: cannot listen there. As all errors from here, it may come in an ExceptionGroup.
     """
     hardening.apply()
-    node = _build(identity, accepts, gate)
+    node = _build(identity, gate, watch)
     ready, stop = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve, node, listen, ready, stop)
@@ -145,7 +162,7 @@ async def _close(node: Node) -> None:
         await node.host.close()
 
 
-def _build(identity: Identity, accepts: Callable[[str], bool], gate: Gate) -> Node:
+def _build(identity: Identity, gate: Gate, watch: Watch) -> Node:
     key_pair = identity.key_pair
     host = new_host(
         key_pair=key_pair,
@@ -165,27 +182,20 @@ def _build(identity: Identity, accepts: Callable[[str], bool], gate: Gate) -> No
         raise TypeError(f"libp2p's network is a {type(network).__name__}")
     network.auto_connector = IdleConnector(network)
     network.retry_config = RetryConfig(max_retries=0)  # the dialer retries
-    network.set_stream_handler(guard(network.common_stream_handler))
-    _guard_handshakes(network.upgrader, gate)
-    gossipsub = SafeGossipSub(
-        protocols=_MESHSUB,
-        degree=4,
-        degree_low=2,
-        degree_high=8,
-        heartbeat_interval=1,
-        adaptive_gossip_enabled=False,  # it stretches the heartbeat to 30 s and more
-        spam_protection_enabled=False,  # it drops our own messages, too
-        eclipse_protection_enabled=False,
-    )
-    return Node(host, network, SafePubsub(host, gossipsub, accepts=accepts), gossipsub, gate)
+    network.set_stream_handler(guard(network.common_stream_handler, watch.blame))
+    _guard_handshakes(network.upgrader, gate, watch.blame)
+    gossipsub = SafeGossipSub(blame=watch.blame, score=watch.score)
+    pubsub = SafePubsub(host, gossipsub, accepts=watch.accepts, judge=watch.judge, blame=watch.blame, banned=watch.banned)
+    return Node(host, network, pubsub, gossipsub, gate)
 
 
-def _guard_handshakes(upgrader: TransportUpgrader, gate: Gate) -> None:
+def _guard_handshakes(upgrader: TransportUpgrader, gate: Gate, blame: Blame) -> None:
     """Hang up on whom the gate does not admit, once the handshake has shown who it is and before anything else is said.
 
-    Later, in ``add_conn``, libp2p would already count the connection, and never stop to.
+    Later, in ``add_conn``, libp2p would already count the connection, and never stop to. The others' muxers learn where to
+    tell what their peers do wrong.
     """
-    secure = upgrader.upgrade_security
+    secure, multiplex = upgrader.upgrade_security, upgrader.upgrade_connection
 
     async def upgrade_security(connection: IRawConnection, is_initiator: bool, peer_id: ID | None = None) -> ISecureConn:
         secured = await secure(connection, is_initiator, peer_id)
@@ -193,6 +203,13 @@ def _guard_handshakes(upgrader: TransportUpgrader, gate: Gate) -> None:
             raise SecurityUpgradeFailure("the peer is banned, denied or not among those allowed")  # libp2p closes it
         return secured
 
+    async def upgrade_connection(connection: ISecureConn, peer_id: ID) -> IMuxedConn:
+        muxed = await multiplex(connection, peer_id)
+        if isinstance(muxed, SafeYamux):
+            muxed.blame = functools.partial(blame, str(peer_id))
+        return muxed
+
+    upgrader.upgrade_connection = upgrade_connection  # type: ignore[method-assign, assignment] # as below
     upgrader.upgrade_security = upgrade_security  # type: ignore[method-assign, assignment] # it has no other seam
 
 

@@ -12,13 +12,14 @@ from libp2p.peer.id import ID
 from espeer.errors import EspeerError
 from espeer.log import get_logger
 from espeer.p2p.addresses import parse_listen, parse_peer, parse_peer_id, parse_relay
+from espeer.p2p.bans import Bans
 from espeer.p2p.circuit import CircuitTransport
 from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Counters, Door
 from espeer.p2p.gate import Gate
 from espeer.p2p.gossip import Gossip
 from espeer.p2p.hello import Greeter
-from espeer.p2p.host import Node, open_node
+from espeer.p2p.host import Node, Watch, open_node
 from espeer.p2p.identity import Identity
 from espeer.p2p.links import Links, LinksNotifee
 from espeer.p2p.mdns import Mdns
@@ -45,12 +46,14 @@ class PeerView:
     :ivar addresses: where it listens, or else where its connection comes from.
     :ivar types: the types of our network that it subscribes to.
     :ivar mesh: the types in whose gossip mesh we have it.
+    :ivar score: what it did wrong of late, see :mod:`espeer.p2p.trust`; 0 is good, at 100 it is banned.
     """
 
     peer_id: str
     addresses: tuple[str, ...]
     types: tuple[str, ...]
     mesh: tuple[str, ...]
+    score: float = 0.0
 
 
 class Swarm:
@@ -96,10 +99,11 @@ class Swarm:
         self._rng = rng
         self._node: Node | None = None
         self._links = Links()
-        self._gate = Gate(allow=map(parse_peer_id, allow), deny=map(parse_peer_id, deny))
+        self._bans = Bans(self.counters)
+        self._gate = Gate(allow=map(parse_peer_id, allow), deny=map(parse_peer_id, deny), banned=self._bans.banned)
         relay_addresses = [parse_relay(address) for address in relays if address != FIND_RELAYS]
         self._reservations = Reservations(identity.peer_id, relay_addresses, self._links, rng, find=FIND_RELAYS in relays)
-        self._relay = Relay(self.counters, self._blame, relay_service) if relay_service else None
+        self._relay = Relay(self.counters, self._bans.blame, relay_service) if relay_service else None
         kept = [*map(parse_peer, bootstrap), *relay_addresses]
         self._dialer = Dialer(identity.peer_id, kept, self._links, rng)
         self._mdns = Mdns(identity.peer_id, network, partial(self._dialer.learn, source="the LAN"), rng) if mdns else None
@@ -109,7 +113,7 @@ class Swarm:
             dialer=self._dialer,
             rng=rng,
             interval=repair_interval,
-            blame=self._blame,
+            blame=self._bans.blame,
             reached=self._reached,
         )
         self._gossip = Gossip(network=network, types=types, door=door, now_ms=clock, counters=self.counters)
@@ -174,8 +178,9 @@ class Swarm:
         return [str(address) for address in (*node.host.get_addrs(), *self._reservations.addresses())]
 
     async def _session(self, listening: Callable[[], None]) -> None:
+        watch = Watch(self._gossip.accepts, self._gossip.judge, self._bans.blame, self._bans.banned, self._bans.score)
         try:
-            async with open_node(self._identity, self._listen, accepts=self._gossip.accepts, gate=self._gate) as node:
+            async with open_node(self._identity, self._listen, gate=self._gate, watch=watch) as node:
                 node.network.register_notifee(LinksNotifee(self._links, self._dialled))
                 node.network.transport_manager.add_transport(CircuitTransport(node.network, node.open_stream, node.dial))
                 if self._relay is not None:
@@ -189,6 +194,7 @@ class Swarm:
                     nursery.start_soon(self._reservations.run, node)
                     if self._mdns is not None:
                         nursery.start_soon(self._mdns.run, lambda: [str(address) for address in node.host.get_addrs()])
+                    nursery.start_soon(self._bans.run, node)
                     listening()
         finally:
             self._node = None
@@ -198,9 +204,6 @@ class Swarm:
         self._greeter.request(peer_id)
         self._sync.request(peer_id)
 
-    def _blame(self, peer_id: str, error: EspeerError) -> None:
-        log.info("a peer broke a rule", peer=peer_id, reason=str(error))
-
     def _view(self, node: Node, peer_id: str) -> PeerView:
         addresses = [str(address) for address in self._dialer.addresses(peer_id)]
         if not addresses:
@@ -208,7 +211,8 @@ class Swarm:
             addresses = [str(address) for connection in connections for address in connection.get_transport_addresses()]
         topics = {topic for topic, peers in node.pubsub.peer_topics.items() if peer_id in map(str, peers)}
         mesh = {topic for topic, peers in node.gossipsub.mesh.items() if peer_id in map(str, peers)}
-        return PeerView(peer_id, tuple(addresses), self._types_of(topics), self._types_of(mesh))
+        score = round(self._bans.score(peer_id), 1)
+        return PeerView(peer_id, tuple(addresses), self._types_of(topics), self._types_of(mesh), score)
 
     def _types_of(self, topics: set[str]) -> tuple[str, ...]:
         return tuple(sorted(filter(None, map(self._gossip.type_of, topics))))

@@ -150,23 +150,22 @@ def encode_batch(batch: Sequence[SignedRecord]) -> list[bytes]:
     return [pack(message) for message in messages]
 
 
-def decode_batch(data: bytes, now_ms: int) -> list[SignedRecord]:
-    """Read a gossip message and verify every record in it.
+def load_batch(data: bytes) -> list[SignedRecord]:
+    """Read a gossip message. Nothing is verified: :func:`espeer.records.verify` does that.
 
     There is one way to write a message, too. A message that some nodes take and others refuse would turn these on those that
     pass it on.
 
-    :param now_ms: our clock, milliseconds since the Unix epoch.
     :raises ProtocolError: not an array of 1 to :data:`MAX_BATCH_RECORDS` byte strings, over :data:`MAX_BATCH`, or
         not in its shortest form.
-    :raises RecordError: one of the records is refused, and so all are.
+    :raises RecordError: one of the records is malformed, and so all are refused.
     """
     if len(data) > MAX_BATCH:
-        raise ProtocolError(f"a gossip message has {len(data)} bytes, at most {MAX_BATCH} are allowed")
+        raise FrameTooLarge(f"a gossip message has {len(data)} bytes, at most {MAX_BATCH} are allowed")
     encoded = byte_strings(unpack(data))
     if pack(encoded) != data:
         raise ProtocolError("a gossip message is not in canonical form")
-    return [records.decode(item, now_ms=now_ms) for item in encoded]
+    return [records.load(item) for item in encoded]
 
 
 def byte_strings(value: Any) -> list[bytes]:

@@ -6,6 +6,7 @@ refused. It comes back when it is thrown out, first as the same peer and then as
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import random
@@ -30,7 +31,7 @@ from espeer.p2p import hardening
 from espeer.p2p.addresses import parse_peer
 from espeer.p2p.identity import Identity
 from espeer.records import is_type
-from espeer.sim.attacks import KINDS, MOST_BYTES, Session, Tally
+from espeer.sim.attacks import KINDS, MOST_BYTES, Session, Tally, ThrownOut
 
 IDENTITIES: Final = 4
 """How many peers it is, one after the other."""
@@ -131,7 +132,8 @@ async def _session(plan: Plan, identity: Identity, rng: random.Random, outcome: 
 
 async def _end_with(session: Session, scope: trio.CancelScope, outcome: Outcome) -> None:
     """End the attack when the connection is gone."""
-    await session.muxer.event_closed.wait()
+    with contextlib.suppress(ThrownOut):
+        await session.muxer.event_closed.wait()
     outcome.thrown_out += 1
     scope.cancel()
 

@@ -35,6 +35,10 @@ _OPEN_SECONDS: Final = 5.0
 _CHUNK: Final = 60 * 1024
 
 
+class ThrownOut(Exception):
+    """The target has ended the connection."""
+
+
 class Enough(Exception):
     """The attacker has sent as much as it may."""
 
@@ -78,11 +82,10 @@ class Session:
     @property
     def muxer(self) -> Yamux:
         """The connection below the streams."""
-        (connection, *_) = self.host.get_network().get_connections(self.target.peer_id)
-        muxer = connection.muxed_conn
-        if not isinstance(muxer, Yamux):
-            raise TypeError(f"the muxer is a {type(muxer).__name__}")
-        return muxer
+        for connection in self.host.get_network().get_connections(self.target.peer_id):
+            if isinstance(connection.muxed_conn, Yamux):
+                return connection.muxed_conn
+        raise ThrownOut
 
     async def open(self, protocol: str) -> INetStream:
         """Open a stream."""

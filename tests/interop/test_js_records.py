@@ -14,7 +14,7 @@ from test_records import GOLDEN_EXPERIENCE, GOLDEN_RETRACTION
 
 from espeer import records
 from espeer.errors import ProtocolError, RecordError
-from espeer.p2p.wire import MAX_BATCH, MAX_BATCH_RECORDS, decode_batch
+from espeer.p2p.wire import MAX_BATCH, MAX_BATCH_RECORDS, load_batch
 from espeer.records import Experience, Record, Retraction, SignedRecord
 
 NOW = 1_800_000_000_000
@@ -69,7 +69,10 @@ def record_verdict(data: bytes) -> str:
 
 def message_verdict(data: bytes) -> str:
     try:
-        return ",".join(signed.id.hex() for signed in decode_batch(data, NOW))
+        batch = load_batch(data)
+        for signed in batch:
+            records.verify(signed, now_ms=NOW)
+        return ",".join(signed.id.hex() for signed in batch)
     except (RecordError, ProtocolError):
         return "refused"
 

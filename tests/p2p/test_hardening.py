@@ -10,7 +10,6 @@ from libp2p.io.exceptions import MessageTooLarge
 from libp2p.network.connection import swarm_connection
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
-from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub.pb import rpc_pb2
 from replicas import PATIENCE, Peer, identity, record, records
 from stranger import MESHSUB, SYNC, TOPIC, Stranger, rpc, stranger, until_reset
@@ -96,17 +95,22 @@ async def test_garbage_in_place_of_noise_is_survived(nursery: trio.Nursery) -> N
         await still_serves(victim, node, nursery)
 
 
-async def test_messages_from_nobody_are_survived(nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize(
+    ("sender", "key"), [(b"", b""), (b"\xff" * 40, b""), (b"\x12\x20" + b"k" * 32, b"\xff" * 40), (b"\x00", b"k")]
+)
+async def test_a_message_from_nobody_is_survived(nursery: trio.Nursery, sender: bytes, key: bytes) -> None:
     victim = await Peer(1).start(nursery)
     node = victim.swarm._node
+    unheard = record(7)
     async with stranger(victim) as attacker:
         stream = await attacker.open(MESHSUB)
-        for from_id, key in ((b"", b""), (b"\xff" * 40, b""), (b"\x12\x20" + b"k" * 32, b"\xff" * 40), (b"\x00", b"k")):
-            bad = attacker.message(b"data")
-            bad.from_id, bad.key = from_id, key
-            await stream.write(rpc(bad))
+        bad = attacker.message(*encode_batch([unheard]))
+        bad.from_id, bad.key = sender, key
+        await stream.write(rpc(bad))
         await deliver(attacker, stream, victim, 1)
+        assert victim.swarm.counters.rejected == 1
         await still_serves(victim, node, nursery)
+    assert unheard.id not in victim.door.held
 
 
 async def test_a_handler_that_raises_is_survived(nursery: trio.Nursery) -> None:
@@ -124,22 +128,24 @@ async def test_a_handler_that_raises_is_survived(nursery: trio.Nursery) -> None:
         await still_serves(victim, node, nursery)
 
 
-async def test_a_validator_that_raises_is_survived(nursery: trio.Nursery) -> None:
+async def test_a_fault_of_ours_in_judging_is_survived(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
     called = trio.Event()
 
-    def boom(_peer: ID, _message: rpc_pb2.Message) -> bool:
+    def boom(*_: object) -> None:
         called.set()
         raise RuntimeError("boom")
 
     victim = await Peer(1).start(nursery)
     node = victim.swarm._node
-    node.pubsub.set_topic_validator("/espeer/1/test/networking", boom, is_async_validator=False)
     async with stranger(victim) as attacker:
         stream = await attacker.open(MESHSUB)
-        await stream.write(rpc(attacker.message(b"x", "/espeer/1/test/networking")))
-        with trio.fail_after(PATIENCE):
-            await called.wait()
+        with monkeypatch.context() as patches:
+            patches.setattr(node.pubsub, "_judge", boom)
+            await stream.write(rpc(attacker.message(b"x")))
+            with trio.fail_after(PATIENCE):
+                await called.wait()
         await still_serves(victim, node, nursery)
+    assert victim.swarm.counters.offences == 0
 
 
 async def test_a_publisher_that_restarts_at_once_is_heard(nursery: trio.Nursery) -> None:
@@ -257,10 +263,9 @@ class Chunks:
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 async def test_messages_are_read_whole_however_they_come(size: int) -> None:
-    hardening.apply()
     data = b"\x03abc" + b"\x00" + b"\x80\x01" + b"d" * 128
     stream = Chunks(*(data[start : start + size] for start in range(0, len(data), size)))
-    read = pubsub_module.read_varint_prefixed_bytes_limited
+    read = hardening.read_prefixed
     assert [await read(stream, 128) for _ in range(3)] == [b"abc", b"", b"d" * 128]
     assert stream.reads == -(-len(data) // size)
     with pytest.raises(StreamEOF):
@@ -269,9 +274,8 @@ async def test_messages_are_read_whole_however_they_come(size: int) -> None:
 
 @pytest.mark.parametrize("data", [b"\x81\x01" + b"x" * 129, b"\xff" * 10])
 async def test_messages_over_the_limit_are_not_read(data: bytes) -> None:
-    hardening.apply()
     with pytest.raises(MessageTooLarge):
-        await pubsub_module.read_varint_prefixed_bytes_limited(Chunks(data), 128)
+        await hardening.read_prefixed(Chunks(data), 128)
 
 
 def test_libp2p_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:

@@ -49,6 +49,10 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
 def test_each_key_has_a_bucket_and_full_ones_are_forgotten_first() -> None:
     buckets = Buckets[str](1, 4, most=8)
     assert not buckets.take("heavy", 0, 5)
+    assert not buckets.holds("heavy", 0, 5)
+    assert buckets.holds("heavy", 0, 4)
+    assert buckets.holds("new", 0, 4)
+    assert not buckets.holds("new", 0, 5)
     assert buckets.owe("heavy", 0, 8) == 4
     for number in range(100):
         assert buckets.take(f"light{number}", 0)

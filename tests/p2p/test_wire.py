@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from replicas import identity, now_ms, record, records
 
 from espeer.errors import EspeerError, NetworkError, ProtocolError
-from espeer.p2p.wire import MAX_ARRAYS, MAX_BATCH, MAX_BATCH_RECORDS, Frames, decode_batch, encode_batch, unpack
-from espeer.records import Experience, SignedRecord, encode, sign
+from espeer.p2p.wire import MAX_ARRAYS, MAX_BATCH, MAX_BATCH_RECORDS, Frames, encode_batch, load_batch, unpack
+from espeer.records import Experience, SignedRecord, encode, sign, verify
 
 ALICE = identity(1)
 texts = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=1000)
@@ -18,6 +18,14 @@ signed_records = st.builds(
     st.sampled_from(["biology", "networking"]),
 )
 BATCH = encode_batch([record(number, created=number) for number in range(3)])[0]
+
+
+def decoded(data: bytes) -> list[SignedRecord]:
+    """A gossip message's records, verified."""
+    batch = load_batch(data)
+    for signed in batch:
+        verify(signed, now_ms=now_ms())
+    return batch
 
 
 class Pipe:
@@ -37,33 +45,33 @@ class Pipe:
 @given(st.lists(signed_records, max_size=150))
 def test_batches_round_trip_within_the_limits(batch: list[SignedRecord]) -> None:
     messages = encode_batch(batch)
-    decoded = [decode_batch(message, now_ms()) for message in messages]
-    assert [signed for part in decoded for signed in part] == batch
+    parts = [decoded(message) for message in messages]
+    assert [signed for part in parts for signed in part] == batch
     assert all(len(message) <= MAX_BATCH for message in messages)
-    assert all(len(part) <= MAX_BATCH_RECORDS for part in decoded)
+    assert all(len(part) <= MAX_BATCH_RECORDS for part in parts)
 
 
 def test_large_records_are_spread_over_messages() -> None:
     large = [sign(Experience("biology", "x" * 4000, n, ALICE.public, "m", "distilled"), ALICE.sign) for n in range(40)]
     messages = encode_batch(large)
     assert len(messages) == 3
-    assert [signed for message in messages for signed in decode_batch(message, now_ms())] == large
+    assert [signed for message in messages for signed in decoded(message)] == large
 
 
 def test_many_records_are_spread_over_messages() -> None:
-    assert [len(decode_batch(message, now_ms())) for message in encode_batch(records(150))] == [64, 64, 22]
+    assert [len(decoded(message)) for message in encode_batch(records(150))] == [64, 64, 22]
 
 
 @given(st.binary(max_size=300))
 def test_garbage_is_refused_by_name(data: bytes) -> None:
     with pytest.raises(EspeerError):
-        decode_batch(data, now_ms())
+        decoded(data)
 
 
 @given(st.integers(0, len(BATCH) - 1))
 def test_every_truncation_is_refused_by_name(end: int) -> None:
     with pytest.raises(EspeerError):
-        decode_batch(BATCH[:end], now_ms())
+        decoded(BATCH[:end])
 
 
 @given(st.integers(0, len(BATCH) - 1), st.integers(1, 255))
@@ -71,7 +79,7 @@ def test_every_flip_is_refused_by_name(where: int, mask: int) -> None:
     flipped = bytearray(BATCH)
     flipped[where] ^= mask
     with pytest.raises(EspeerError):
-        decode_batch(bytes(flipped), now_ms())
+        decoded(bytes(flipped))
 
 
 @pytest.mark.parametrize("array", [b"\x91", b"\xdc\0\1", b"\xdd\0\0\0\1"])
@@ -81,10 +89,10 @@ def test_only_the_shortest_form_of_a_message_is_taken(array: bytes, item: bytes)
     encoded = encode(signed)
     message = array + item + bytes([len(encoded)]) + encoded
     if message == encode_batch([signed])[0]:
-        assert decode_batch(message, now_ms()) == [signed]
+        assert decoded(message) == [signed]
     else:
         with pytest.raises(ProtocolError, match="canonical"):
-            decode_batch(message, now_ms())
+            decoded(message)
 
 
 nested = st.recursive(
@@ -97,7 +105,7 @@ nested = st.recursive(
 @given(nested)
 def test_other_msgpack_is_refused_by_name(value: object) -> None:
     with pytest.raises(EspeerError):
-        decode_batch(msgpack.packb(value), now_ms())
+        decoded(msgpack.packb(value))
 
 
 @pytest.mark.parametrize(
