@@ -21,8 +21,12 @@ from espeer.p2p.circuit import HOP, STOP, is_direct, peer_id_of, receive, reset,
 from espeer.p2p.door import Blame, Counters
 from espeer.p2p.hardening import guard
 from espeer.p2p.host import Node
+from espeer.p2p.limits import Buckets
 from espeer.p2p.slots import Limits, Slots
 
+REQUEST_RATE: Final = 1.0
+"""Requests per second that one peer may make."""
+REQUEST_BURST: Final = 16.0
 STALL_SECONDS: Final = 30.0
 """How long an end may take none of what the other sends."""
 _CHUNK: Final = 64 * 1024
@@ -42,6 +46,7 @@ class Relay:
         self._counters = counters
         self._now = now
         self._slots = Slots(self._limits)
+        self._requests = Buckets[str](REQUEST_RATE, REQUEST_BURST)
 
     def serve(self, node: Node) -> None:
         """Answer over ``node`` for as long as it runs."""
@@ -53,7 +58,9 @@ class Relay:
         answer: HopMessage | None
         try:
             request = await receive(stream, HopMessage)
-            if request.type == HopMessage.RESERVE:
+            if not self._requests.take(str(stream.muxed_conn.peer_id), trio.current_time()):
+                answer = _status(Status.RESOURCE_LIMIT_EXCEEDED)
+            elif request.type == HopMessage.RESERVE:
                 answer = self._reserve(node, stream)
             elif request.type == HopMessage.CONNECT:
                 answer = await self._connect(node, stream, peer_id_of(request.peer))

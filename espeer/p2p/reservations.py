@@ -19,7 +19,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 from espeer.errors import NetworkError
 from espeer.log import get_logger
 from espeer.p2p.addresses import PeerAddress, usable
-from espeer.p2p.circuit import HOP, STOP, Circuit, receive, reset, send, status_name
+from espeer.p2p.circuit import HOP, STOP, Circuit, peer_id_of, receive, reset, send, status_name
 from espeer.p2p.hardening import guard
 from espeer.p2p.host import Node
 from espeer.p2p.links import Links
@@ -31,8 +31,8 @@ LAST_DELAY: Final = 60.0
 """The most seconds between two tries at a relay that refuses."""
 FOUND: Final = 2
 """How many relays a node looks for that was told to find some itself."""
-MAX_INBOUND: Final = 32
-"""How many circuits that others opened may stand at a time."""
+MAX_INBOUND: Final = 16
+"""How many circuits that others opened may stand at a time: half of the streams that a relay may have open to us."""
 LOOK_SECONDS: Final = 30.0
 """How often a node looks for relays when its peers stay the same."""
 _REFRESH_SHARE: Final = 0.75
@@ -169,9 +169,12 @@ class Reservations:
         try:
             request = await receive(stream, StopMessage)
             if request.type != StopMessage.CONNECT:
-                await send(stream, StopMessage(type=StopMessage.STATUS, status=Status.UNEXPECTED_MESSAGE))
+                await send(stream, _status(Status.UNEXPECTED_MESSAGE))
                 return
-            await send(stream, StopMessage(type=StopMessage.STATUS, status=Status.OK))
+            if not node.gate.admits(str(peer_id_of(request.peer))):  # what it claims; who it is shows its handshake
+                await send(stream, _status(Status.PERMISSION_DENIED))
+                return
+            await send(stream, _status(Status.OK))
             circuit = Circuit(stream, relay, initiator=False)
             muxed = await node.network.upgrade_inbound_raw_conn(circuit, Multiaddr(f"/p2p/{relay}/p2p-circuit"))
             for connection in node.network.get_connections(muxed.peer_id):
@@ -180,6 +183,10 @@ class Reservations:
         finally:
             self._inbound -= 1
             await reset(stream)
+
+
+def _status(status: Status.ValueType) -> StopMessage:
+    return StopMessage(type=StopMessage.STATUS, status=status)
 
 
 def _dialled(node: Node, peer_id: str) -> PeerAddress | None:

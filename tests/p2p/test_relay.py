@@ -16,7 +16,7 @@ from replicas import PATIENCE, Peer, records
 from stranger import Stranger, stranger, until_reset
 
 from espeer.p2p import reservations
-from espeer.p2p.circuit import HOP, STOP, receive, send
+from espeer.p2p.circuit import HOP, STOP, Circuit, receive, send
 from espeer.p2p.slots import Limits
 
 RESERVE = HopMessage(type=HopMessage.RESERVE)
@@ -225,6 +225,36 @@ async def test_a_peer_that_refuses_or_is_no_espeer_costs_the_circuit(nursery: tr
         target.host.set_stream_handler(STOP, refuse)
         assert (await ask(source, message))[1].status == Status.CONNECTION_FAILED
         assert circuits(r) == 0
+
+
+async def test_a_relay_answers_only_so_many_requests_of_one_peer(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    async with stranger(r) as attacker:
+        answers = [(await ask(attacker, RESERVE))[1].status for _ in range(20)]
+    assert answers[:16] == [Status.OK] * 16
+    assert answers[-1] == Status.RESOURCE_LIMIT_EXCEEDED
+
+
+async def test_who_is_denied_is_denied_through_a_relay_too(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    async with stranger(r) as denied:
+        a = await hidden(nursery, 2, r, deny=[str(denied.host.get_id())])
+        _, answer = await ask(denied, connect(a))
+        assert answer.status == Status.CONNECTION_FAILED
+
+
+async def test_a_relay_that_lies_about_who_comes_is_found_out_by_the_handshake(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    async with stranger(r) as denied:
+        a = await hidden(nursery, 2, r, deny=[str(denied.host.get_id())])
+        stream = await r.swarm._node.open_stream(a.identity.peer_id, STOP)
+        await send(stream, StopMessage(type=StopMessage.CONNECT, peer=PeerId(id=raw_id(r))))
+        assert (await receive(stream, StopMessage)).status == Status.OK
+        circuit = Circuit(stream, ID(raw_id(r)), initiator=True)
+        with trio.fail_after(PATIENCE), contextlib.suppress(BaseLibp2pError):
+            await denied.host.upgrade_outbound_connection(circuit, ID(raw_id(a)))
+        await until(lambda: a.swarm._reservations._inbound == 0)
+        assert a.connected() == {r.identity.peer_id}
 
 
 async def test_circuits_come_from_our_relays_only(nursery: trio.Nursery) -> None:
