@@ -163,7 +163,7 @@ async def ihave(session: Session) -> None:
     """IHAVE by the hundred thousand, in large messages and in small ones, and the pings of the muxer besides."""
     stream = await session.open(MESHSUB)
     while True:
-        for size in (IHAVES // 10, 1000, 1):
+        for size in session.rng.sample((IHAVES // 10, 1000, 1), 3):
             ids = [session.rng.randbytes(46).hex().encode() for _ in range(size)]
             for _ in range(10):
                 control = rpc_pb2.ControlMessage(ihave=[rpc_pb2.ControlIHave(topicID=session.topic, messageIDs=ids)])
