@@ -69,8 +69,9 @@ class Screen:
             return Verdict.IGNORE, []
         shares = Counter(signed.record.author for signed in new)
         if not all(self._authors.holds(author, now, count) for author, count in shares.items()):
+            self._verify(message, [])
             self._counters.dropped += len(new)
-            return Verdict.IGNORE, []
+            return Verdict.KEEP, []
         self._verify(message, new)
         for author, count in shares.items():  # not before: who forges records must not use up their author's share
             self._authors.take(author, now, count)

@@ -92,13 +92,16 @@ async def test_an_author_may_burst_and_then_keep_a_rate(
     assert screen.judge(FORWARDER, message(another), "biology")[0] is Verdict.FORWARD
 
 
-async def test_what_was_over_the_rate_may_come_again(autojump_clock: trio.testing.MockClock, screen: Screen) -> None:
+async def test_what_is_over_the_rate_is_not_asked_for_again_but_must_be_signed(
+    autojump_clock: trio.testing.MockClock, screen: Screen
+) -> None:
     for n in range(200):
         screen.judge(FORWARDER, message(record(n)), "biology")
     late = message(record(200))
-    assert screen.judge(FORWARDER, late, "biology")[0] is Verdict.IGNORE
-    await trio.sleep(1)
-    assert screen.judge(FORWARDER, late, "biology")[0] is Verdict.FORWARD
+    assert screen.judge(FORWARDER, late, "biology") == (Verdict.KEEP, [])
+    late.signature = bytes(64)
+    with pytest.raises(BadSignature):
+        screen.judge(FORWARDER, late, "biology")
 
 
 async def test_who_forges_records_does_not_use_up_their_authors_share(screen: Screen) -> None:
