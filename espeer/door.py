@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from espeer.keys import Keys, Offer
 from espeer.records import SignedRecord
 from espeer.replica import Replica
 from espeer.tasks import in_thread
@@ -17,10 +18,14 @@ class ReplicaDoor:
         """Take verified records, all or none; return how many were new."""
         return len(await in_thread(lambda: self._replica.add(records, via=via)))
 
-    async def ids(self, type: str) -> list[bytes]:
-        """Return the ids of all records of a type."""
-        return await in_thread(self._replica.ids, type)
+    async def keys(self, type: str) -> Keys:
+        """Return the keys of all records known of a type."""
+        return await in_thread(self._replica.keys, type)
 
-    async def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
-        """Return the records of these ids that are held."""
-        return await in_thread(self._replica.get, ids)
+    async def unknown(self, ids: Sequence[bytes]) -> list[bytes]:
+        """Return those of the ids that no record is known of."""
+        return await in_thread(self._replica.unknown, ids)
+
+    async def offer(self, type: str, ids: Sequence[bytes]) -> Offer:
+        """Return what another node may have of these records."""
+        return await in_thread(self._replica.offer, type, ids)

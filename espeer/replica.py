@@ -10,12 +10,14 @@ and index in step.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Final
 
 from espeer import snapshot
 from espeer.bm25 import SMALL_CORPUS, BM25Index
 from espeer.errors import InputError, TypeNotHeld
+from espeer.keys import Keys, KeySet, Offer, key_of
 from espeer.log import get_logger
 from espeer.records import ID_SIZE, Experience, Retraction, SignedRecord, load
 from espeer.scale import Scale
@@ -103,6 +105,7 @@ class Replica:
         tokenizer = Tokenizer(language=language)
         self._settings = f"{k1} {b} {tokenizer.signature}"
         self._index = BM25Index(k1=k1, b=b, tokenizer=tokenizer)
+        self._keys = {name: KeySet(starmap(key_of, store.created(name, without=REFINED))) for name in self.types}
         if index_path is not None:
             snapshot.load(index_path, self._index, settings=self._settings)
         self._follow_store()
@@ -152,6 +155,9 @@ class Replica:
                 if episode is not None:
                     self.store.finish_episode(episode, records[0].id)
             self.refresh(changed)  # only now: the transaction may have failed
+            if via != REFINED:
+                for signed in new:
+                    self._keys[signed.record.type].add(key_of(signed.record.created, signed.id))
         return new
 
     def refresh(self, changed: Iterable[bytes]) -> None:
@@ -200,15 +206,29 @@ class Replica:
         with self._lock:
             return self._index.keys(label=type)
 
-    def ids(self, type: str) -> list[bytes]:
-        """Return the ids of all records of a type that came from the network or may go there, active or not."""
-        return self.store.ids(type, without=REFINED)
-
-    def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
-        """Return the records of these ids for another node; those that are unknown, freed or stay here are passed over."""
+    def keys(self, type: str) -> Keys:
+        """Return the keys of all records of a type that came from the network or may go there, active or not."""
         with self._lock:
-            found = [self.store.data(record) for record in ids]
-        return [load(row[0]) for row in found if row is not None and row[0] and row[1] != REFINED]
+            return self._keys[type].snapshot()
+
+    def unknown(self, ids: Sequence[bytes]) -> list[bytes]:
+        """Return those of the ids that no record is known of."""
+        with self._lock:
+            return [id_ for id_ in ids if not self.store.knows(id_)]
+
+    def offer(self, type: str, ids: Sequence[bytes]) -> Offer:
+        """Return what another node may have of these records: not what their author took back, nor what stays here."""
+        records, gone = [], []
+        with self._lock:
+            for id_ in ids:
+                match self.store.shared(id_):
+                    case (str(of), _, str(via), _, _) if of != type or via == REFINED:
+                        continue
+                    case (_, int(created), _, bytes(data), state) if not data or state == RETRACTED:
+                        gone.append(key_of(created, id_))
+                    case (_, _, _, bytes(data), _):
+                        records.append(data)
+        return Offer(records, gone)
 
     def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""

@@ -326,10 +326,20 @@ class Store:
         """Free the space of a record's data; its id stays known."""
         self.write("UPDATE records SET data = x'' WHERE id = ?", (record,))
 
-    def ids(self, type_: str, *, without: str) -> list[bytes]:
-        """Return the ids of all records of a type but those that came by the way ``without``."""
-        query = "SELECT id FROM records WHERE type = ? AND via != ? ORDER BY seq"
-        return [row[0] for row in self.rows(query, (type_, without))]
+    def created(self, type_: str, *, without: str) -> list[tuple[int, bytes]]:
+        """Return when each record of a type was made, and its id; without those that came by the way ``without``."""
+        return self.rows("SELECT created, id FROM records WHERE type = ? AND via != ?", (type_, without))
+
+    def knows(self, record: bytes) -> bool:
+        """Return whether there is a record of this id, with its data or without."""
+        return self.row("SELECT 1 FROM records WHERE id = ?", (record,)) is not None
+
+    def shared(self, record: bytes) -> Any:
+        """Return (type, created, via, data, state) of a record, or None; a retraction has no state."""
+        query = (
+            "SELECT r.type, r.created, r.via, r.data, v.state FROM records r LEFT JOIN view v ON v.record = r.id WHERE r.id = ?"
+        )
+        return self.row(query, (record,))
 
     def ids_in_state(self, state: str) -> dict[bytes, str]:
         """Return the types of the records in a state of the view, by id."""

@@ -10,7 +10,8 @@ from nacl.signing import SigningKey
 
 from espeer import records
 from espeer.errors import InputError, TypeNotHeld
-from espeer.records import Retraction, SignedRecord
+from espeer.keys import KeySet, Offer, key_of
+from espeer.records import Retraction, SignedRecord, encode
 from espeer.replica import Replica
 from espeer.store import Store
 
@@ -40,7 +41,7 @@ def test_a_type_that_is_not_held_keeps_the_whole_batch_out(tmp_path: Path, exper
     replica = open_replica(tmp_path)
     with pytest.raises(TypeNotHeld, match="does not hold the type 'doors'; it holds pumps, valves"):
         replica.add([experience("fine"), experience("not held", type="doors")], via="gossip")
-    assert replica.ids("pumps") == []
+    assert len(replica.keys("pumps")) == 0
 
 
 def test_the_index_is_rebuilt_from_the_store(tmp_path: Path, experience: Make) -> None:
@@ -87,7 +88,7 @@ def test_a_retraction_counts_in_any_order(
         replica.add(batch, via="sync")
     assert replica.recall("E42", 3) == []
     assert replica.show(signed.id.hex()).state == "retracted"
-    assert set(replica.ids("pumps")) == {record.id for record in both}
+    assert set(replica.keys("pumps").ids()) == {record.id for record in both}
     assert open_replica(tmp_path).recall("E42", 3) == []
 
 
@@ -108,8 +109,28 @@ def test_the_same_records_give_the_same_view_in_any_order(order: list[int], expe
     replica = Replica(Store.open(Path(":memory:")), types=["pumps"], clock=lambda: 1)
     for place in order:
         replica.add([everything[place]], via="sync")
-    assert set(replica.ids("pumps")) == {record.id for record in everything}
+    assert set(replica.keys("pumps").ids()) == {record.id for record in everything}
     assert [held.id for held in replica.experiences()] == [made[1].id.hex()]
+
+
+def test_others_are_offered_what_is_there_but_nothing_that_was_taken_back(
+    tmp_path: Path, experience: Make, key: SigningKey
+) -> None:
+    replica = open_replica(tmp_path)
+    kept, taken_back = experience("E42 means air in the line."), experience("E42 means nothing.")
+    retraction = retract(taken_back, key)
+    everything = [kept, taken_back, retraction]
+    replica.add(everything, via="own")
+    ids = [signed.id for signed in everything]
+    assert replica.unknown([bytes(32), *ids]) == [bytes(32)]
+    offer = replica.offer("pumps", [*ids, bytes(32)])
+    assert offer == Offer([encode(kept), encode(retraction)], [key_of(taken_back.record.created, taken_back.id)])
+    assert replica.offer("valves", ids) == Offer([], [])
+    for view in (replica, open_replica(tmp_path)):
+        assert list(view.keys("pumps").ids()) == list(
+            KeySet(key_of(signed.record.created, signed.id) for signed in everything).snapshot().ids()
+        )
+        assert len(view.keys("valves")) == 0
 
 
 def test_records_are_shown_by_the_beginning_of_their_id(tmp_path: Path, experience: Make) -> None:
@@ -117,7 +138,6 @@ def test_records_are_shown_by_the_beginning_of_their_id(tmp_path: Path, experien
     signed = experience("E42 means air in the line.")
     replica.add([signed], via="gossip")
     assert replica.show(signed.id.hex()[:6].upper()).experience == signed.record
-    assert replica.get([signed.id, bytes(32)]) == [signed]
     for wrong in ("", "zz", "%", "ff" * 40):
         with pytest.raises(InputError, match="no experience has an id that begins with"):
             replica.show(wrong)

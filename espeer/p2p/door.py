@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from espeer.errors import EspeerError
+from espeer.keys import Keys, Offer
 from espeer.records import SignedRecord
 
 Blame = Callable[[str, EspeerError], None]
@@ -23,11 +24,14 @@ class Door(Protocol):
         :returns: how many were new.
         """
 
-    async def ids(self, type: str) -> list[bytes]:
-        """Ids of all records held of a type."""
+    async def keys(self, type: str) -> Keys:
+        """The keys of all records known of a type, those whose text is not kept any more, too."""
 
-    async def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
-        """Those of the records that are held, in any order."""
+    async def unknown(self, ids: Sequence[bytes]) -> list[bytes]:
+        """Those of the ids that no record is known of, in the same order."""
+
+    async def offer(self, type: str, ids: Sequence[bytes]) -> Offer:
+        """What another node may have of these records of a type."""
 
 
 @dataclass(slots=True)
@@ -41,6 +45,10 @@ class Counters:
     :ivar duplicates: brought to the door, by whatever way, though they were known already.
     :ivar synced_in: brought by sync and taken by the door.
     :ivar synced_out: sent to peers by sync.
+    :ivar sync_checks: how often we compared a type with a peer to the end.
+    :ivar sync_rounds: messages of ours, each answered, that these took.
+    :ivar sync_bytes_in: received in pulls, whoever began them; frames of ours, without what libp2p adds.
+    :ivar sync_bytes_out: sent in pulls.
     :ivar circuits: (not records) joined for others as a relay.
     :ivar relayed: bytes carried for others as a relay.
     :ivar replayed: gossip messages (not records) that brought nothing but what gossip had brought before.
@@ -55,6 +63,10 @@ class Counters:
     duplicates: int = 0
     synced_in: int = 0
     synced_out: int = 0
+    sync_checks: int = 0
+    sync_rounds: int = 0
+    sync_bytes_in: int = 0
+    sync_bytes_out: int = 0
     circuits: int = 0
     relayed: int = 0
     replayed: int = 0

@@ -53,13 +53,14 @@ log = get_logger(__name__)
 class Watch:
     """How a node's peers are judged.
 
-    :ivar accepts: see :class:`SafePubsub`; ``judge`` as well.
+    :ivar accepts: see :class:`SafePubsub`; ``subscribed`` and ``judge`` as well.
     :ivar blame: called with a peer and what it did wrong.
     :ivar banned: whether a peer is kept out.
     :ivar score: see :class:`SafeGossipSub`.
     """
 
     accepts: Callable[[str], bool]
+    subscribed: Callable[[str, str], None]
     judge: Judge
     blame: Blame
     banned: Callable[[str], bool]
@@ -185,7 +186,15 @@ def _build(identity: Identity, gate: Gate, watch: Watch) -> Node:
     network.set_stream_handler(guard(network.common_stream_handler, watch.blame))
     _guard_handshakes(network.upgrader, gate, watch.blame)
     gossipsub = SafeGossipSub(blame=watch.blame, score=watch.score)
-    pubsub = SafePubsub(host, gossipsub, accepts=watch.accepts, judge=watch.judge, blame=watch.blame, banned=watch.banned)
+    pubsub = SafePubsub(
+        host,
+        gossipsub,
+        accepts=watch.accepts,
+        subscribed=watch.subscribed,
+        judge=watch.judge,
+        blame=watch.blame,
+        banned=watch.banned,
+    )
     return Node(host, network, pubsub, gossipsub, gate)
 
 

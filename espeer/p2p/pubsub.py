@@ -60,6 +60,7 @@ class SafePubsub(Pubsub):
     """Pubsub that outlives malformed messages.
 
     :param accepts: which topics' subscriptions are remembered. Fault closed: a peer could fill our memory with topic names.
+    :param subscribed: told of each of these, by the peer and the topic.
     :param judge: judges others' messages, their signature too.
     :param banned: who is not listened to. Asked for the blacklist, so that no ban needs to be lifted here.
     """
@@ -70,6 +71,7 @@ class SafePubsub(Pubsub):
         router: SafeGossipSub,
         *,
         accepts: Callable[[str], bool],
+        subscribed: Callable[[str, str], None],
         judge: Judge,
         blame: Blame,
         banned: Callable[[str], bool],
@@ -80,6 +82,7 @@ class SafePubsub(Pubsub):
         self.counter = time.time_ns()
         self._came = router.came
         self._accepts = accepts
+        self._subscribed = subscribed
         self._judge = judge
         self._blame = blame
         self._banned = banned
@@ -161,6 +164,8 @@ class SafePubsub(Pubsub):
         """Note a peer's subscription, if it is to one of our topics."""
         if self._accepts(sub_message.topicid):
             super().handle_subscription(origin_id, sub_message)
+            if sub_message.subscribe:
+                self._subscribed(str(origin_id), sub_message.topicid)
 
     def get_hello_packet(self) -> rpc_pb2.RPC:
         """Greet a peer, without the empty peer record that hardening leaves (others would refuse the packet for it)."""

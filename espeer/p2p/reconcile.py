@@ -1,20 +1,20 @@
 """Range-based set reconciliation: two peers find out cheaply in what their sets of keys differ (pure).
 
-The messages are those of Negentropy, protocol version 1 (https://github.com/hoytech/negentropy). Its timestamp is our age stamp
-(see :mod:`espeer.p2p.keys`), so what is newest comes first. Whoever begins sends :func:`opening`, the other side answers each
-message with :func:`answer` and keeps nothing in mind, and the beginner reads each answer with :func:`compare`, which gives the next
-message, until there is none. The sets may grow meanwhile.
+The messages are those of Negentropy, protocol version 1 (https://github.com/hoytech/negentropy). Its timestamp is our age
+stamp (see :mod:`espeer.keys`), so what is newest comes first. Whoever begins sends :func:`opening`, the other side answers
+each message with :func:`answer` and keeps nothing in mind, and the beginner reads each answer with :func:`compare`, which
+gives the next message, until there is none. The sets may grow meanwhile.
 
-A message is the version byte and ranges, each of them an upper bound (the lower one is where the range before ended), a mode and
-what goes with it. Nothing that a message says can make a call take more time than a few passes over our own keys, or an answer
-larger than the limit.
+A message is the version byte and ranges, each of them an upper bound (the lower one is where the range before ended), a mode
+and what goes with it. Nothing that a message says can make a call take more time than a few passes over our own keys, or make
+an answer larger than the limit and one range.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
 from espeer.errors import ProtocolError
-from espeer.p2p.keys import FINGERPRINT_SIZE, STAMP_SIZE, Keys, varint
+from espeer.keys import FINGERPRINT_SIZE, STAMP_SIZE, Keys, varint
 from espeer.records import ID_SIZE
 
 VERSION: Final = b"\x61"
@@ -126,7 +126,7 @@ class _Reader:
     def more(self) -> bool:
         return self._at < len(self._data)
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         part = self._data[self._at : self._at + size]
         if len(part) < size:
             raise ProtocolError("the peer's reconciliation message ends too early")
@@ -136,7 +136,7 @@ class _Reader:
     def varint(self) -> int:
         number = 0
         for _ in range(_MAX_VARINT):
-            (byte,) = self.bytes(1)
+            (byte,) = self.take(1)
             number = number << 7 | byte & 0x7F
             if not byte & 0x80:
                 return number
@@ -146,7 +146,7 @@ class _Reader:
         step, size = self.varint(), self.varint()
         if size > ID_SIZE:
             raise ProtocolError("a bound in the peer's reconciliation message is longer than an id")
-        prefix = self.bytes(size)
+        prefix = self.take(size)
         if not step:
             return _INFINITY
         self._stamp += step - 1
@@ -155,7 +155,7 @@ class _Reader:
         return self._stamp.to_bytes(STAMP_SIZE, "big") + prefix
 
     def ids(self) -> list[bytes]:
-        data = self.bytes(self.varint() * ID_SIZE)
+        data = self.take(self.varint() * ID_SIZE)
         return [data[start : start + ID_SIZE] for start in range(0, len(data), ID_SIZE)]
 
 
@@ -170,7 +170,7 @@ def _walk(keys: Keys, message: bytes, out: _Writer, limit: int, found: _Found | 
         bound, mode = read.bound(), read.varint()
         upper = max(lower, len(keys) if bound == _INFINITY else keys.find(bound))
         if mode == FINGERPRINT:
-            theirs = read.bytes(FINGERPRINT_SIZE)
+            theirs = read.take(FINGERPRINT_SIZE)
             if theirs == keys.fingerprint(lower, upper):
                 out.skip(bound)
             else:
@@ -178,7 +178,7 @@ def _walk(keys: Keys, message: bytes, out: _Writer, limit: int, found: _Found | 
         elif mode == IDS:
             listed = read.ids()
             if found is None:
-                upper, bound = _list(keys, lower, upper, bound, out, limit)
+                upper, bound = _list(keys, lower, upper, bound, out, limit=limit)
             else:
                 mine, claimed = set(keys.ids(lower, upper)), set(listed)
                 found.have += len(mine - claimed)
@@ -207,7 +207,7 @@ def _split(keys: Keys, lower: int, upper: int, bound: bytes, out: _Writer) -> No
         lower = end
 
 
-def _list(keys: Keys, lower: int, upper: int, bound: bytes, out: _Writer, limit: int) -> tuple[int, bytes]:
+def _list(keys: Keys, lower: int, upper: int, bound: bytes, out: _Writer, *, limit: int) -> tuple[int, bytes]:
     """Tell the ids of a range, as many as there is room for; return where that ends."""
     room = max(1, (limit - _ROOM - len(out.data)) // ID_SIZE + 1)
     if upper - lower > room:

@@ -95,6 +95,7 @@ class Swarm:
     ) -> None:
         self.counters = Counters()
         self._identity = identity
+        self._types = frozenset(types)
         self._listen = [parse_listen(address) for address in listen]
         self._rng = rng
         self._node: Node | None = None
@@ -126,6 +127,7 @@ class Swarm:
             rng=rng,
             interval=repair_interval,
             counters=self.counters,
+            blame=self._bans.blame,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -178,10 +180,10 @@ class Swarm:
         return [str(address) for address in (*node.host.get_addrs(), *self._reservations.addresses())]
 
     async def _session(self, listening: Callable[[], None]) -> None:
-        watch = Watch(self._gossip.accepts, self._gossip.judge, self._bans.blame, self._bans.banned, self._bans.score)
+        watch = Watch(self._gossip.accepts, self._subscribed, self._gossip.judge, self._bans.blame, self._bans.banned, self._bans.score)
         try:
             async with open_node(self._identity, self._listen, gate=self._gate, watch=watch) as node:
-                node.network.register_notifee(LinksNotifee(self._links, self._dialled))
+                node.network.register_notifee(LinksNotifee(self._links, self._greeter.request))
                 node.network.transport_manager.add_transport(CircuitTransport(node.network, node.open_stream, node.dial))
                 if self._relay is not None:
                     self._relay.serve(node)
@@ -200,9 +202,9 @@ class Swarm:
             self._node = None
             self._links.clear()
 
-    def _dialled(self, peer_id: str) -> None:
-        self._greeter.request(peer_id)
-        self._sync.request(peer_id)
+    def _subscribed(self, peer_id: str, topic: str) -> None:
+        if self._gossip.type_of(topic) in self._types:
+            self._sync.request(peer_id)
 
     def _view(self, node: Node, peer_id: str) -> PeerView:
         addresses = [str(address) for address in self._dialer.addresses(peer_id)]

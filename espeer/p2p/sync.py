@@ -1,43 +1,44 @@
-"""Sync: exchanges with peers, when a connection is made and again and again. It carries correctness."""
+"""Sync: pulls from peers what we lack, when they come, when they tell that there is something, and again and again.
+
+Gossip is the fast path and loses records; this carries correctness.
+"""
 
 import random
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
-from libp2p.abc import INetStream
-from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.peer.id import ID
 
-from espeer.errors import EspeerError
-from espeer.log import get_logger
-from espeer.p2p.door import Counters, Door
-from espeer.p2p.exchange import Exchange, Hello
+from espeer.p2p.conversations import Conversations
+from espeer.p2p.door import Blame, Counters, Door
 from espeer.p2p.host import Node
+from espeer.p2p.limits import Buckets
 from espeer.p2p.links import Links
+from espeer.p2p.pull import Gone, Provider, Pull
+from espeer.p2p.rounds import Rounds
 from espeer.p2p.wire import Frames
 
-OPEN_SECONDS: Final = 10.0
-"""How long a peer may take to agree on the protocol."""
-EXCHANGE_SECONDS: Final = 600.0
-"""How long a whole exchange may take; the next one goes on where it ended."""
-PART_SECONDS: Final = 0.3
-"""How long ending a stream may take, when we are being cancelled, too."""
-MAX_INBOUND: Final = 8
-"""How many exchanges that peers began may run at a time; each may hold two lists of ids."""
-MAX_INBOUND_PER_PEER: Final = 2
-
-log = get_logger(__name__)
+PULL_SECONDS: Final = 600.0
+"""How long a pull may take; the next one goes on where it ended."""
+MAX_PULLS: Final = 3
+"""From how many peers we pull at a time."""
+MAX_INBOUND: Final = 16
+"""How many peers may pull from us at a time."""
+WORK: Final = 0.3
+"""Seconds of work a second that we do for one peer that pulls."""
+WORK_AT_ONCE: Final = 5.0
+NEWS_SECONDS: Final = 5.0
+"""How often a peer's word that it has something for us is heard, at most."""
 
 
 class Sync:
-    """Keeps this replica and those of the connected peers alike.
+    """Keeps this replica complete.
 
     :param network: name of the network, part of the protocol id.
+    :param types: the types that the replica holds.
     :param now_ms: our clock, milliseconds since the Unix epoch.
-    :param interval: average seconds between exchanges with a random peer.
+    :param interval: average seconds between pulls from a random peer.
     """
 
     def __init__(
@@ -51,88 +52,50 @@ class Sync:
         rng: random.Random,
         interval: float,
         counters: Counters,
+        blame: Blame,
     ) -> None:
-        self.protocol: Final = TProtocol(f"/espeer/1/{network}/sync/1")
         self._types = tuple(sorted(types))
         self._door = door
-        self._links = links
         self._now_ms = now_ms
-        self._rng = rng
-        self._interval = interval
         self._counters = counters
-        self._due: set[str] = set()
-        self._wake = trio.Event()
-        self._outbound: set[str] = set()
-        self._inbound: Counter[str] = Counter()
+        self._gone = Gone()
+        self._coming: set[bytes] = set()
+        self._work = Buckets[str](WORK, WORK_AT_ONCE)
+        self._news = Buckets[str](1 / NEWS_SECONDS, 1)
+        self._rounds = Rounds("sync", links=links, rng=rng, interval=interval, at_a_time=MAX_PULLS)
+        self._conversations = Conversations(
+            f"/espeer/1/{network}/sync/2", blame=blame, seconds=PULL_SECONDS, inbound=MAX_INBOUND
+        )
 
     def request(self, peer_id: str) -> None:
-        """Have an exchange with a connected peer soon."""
-        self._due.add(peer_id)
-        self._wake.set()
+        """Pull from a connected peer soon."""
+        self._rounds.request(peer_id)
 
     async def run(self, node: Node, *, task_status: trio.TaskStatus[None]) -> None:
-        """Exchange until cancelled; started once peers can begin exchanges."""
-        self._inbound.clear()
-        self._outbound.clear()
-        node.host.set_stream_handler(self.protocol, self._respond)
+        """Pull until cancelled; started once peers can pull from us."""
+        self._conversations.serve(node, self._provide)
         task_status.started()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._repair)
-            while True:
-                await self._wake.wait()
-                self._wake = trio.Event()
-                for peer_id in self._due - self._outbound:
-                    self._outbound.add(peer_id)
-                    nursery.start_soon(self._initiate, node, peer_id)
-                self._due.clear()
+        await self._rounds.run(partial(self._pull, node))
 
-    async def _repair(self) -> None:
-        while True:
-            await trio.sleep(self._interval * self._rng.uniform(0.5, 1.5))
-            if peers := sorted(self._links.up):
-                self.request(self._rng.choice(peers))
+    async def _pull(self, node: Node, peer_id: str) -> None:
+        async with self._conversations.open(node, peer_id) as frames:
+            pull = Pull(frames, self._door, peer_id, self._now_ms, self._counters, self._gone, self._coming)
+            try:
+                await pull.run(self._types)
+            finally:
+                self._count(frames)
 
-    async def _initiate(self, node: Node, peer_id: str) -> None:
+    async def _provide(self, peer_id: str, frames: Frames) -> None:
         try:
-            with trio.fail_after(OPEN_SECONDS):  # a peer with too many open streams makes it wait for ever
-                stream = await node.host.new_stream(ID.from_string(peer_id), [self.protocol])
-            await self._exchange(stream, Exchange.initiate)
-        except (BaseLibp2pError, trio.TooSlowError) as error:
-            log.debug("no sync", peer=peer_id, reason=repr(error))
-        except Exception:  # a fault of the door, or of libp2p, that must not end the others' exchanges
-            log.exception("sync failed", peer=peer_id)
+            ahead = await Provider(frames, self._door, self._types, self._counters, partial(self._may_work, peer_id)).run()
         finally:
-            self._outbound.discard(peer_id)
+            self._count(frames)
+        if ahead and self._news.take(peer_id, trio.current_time()):
+            self.request(peer_id)
 
-    async def _respond(self, stream: INetStream) -> None:
-        peer_id = str(stream.muxed_conn.peer_id)
-        if self._inbound.total() >= MAX_INBOUND or self._inbound[peer_id] >= MAX_INBOUND_PER_PEER:
-            await stream.reset()
-            return
-        self._inbound[peer_id] += 1
-        try:
-            await self._exchange(stream, Exchange.respond)
-        finally:
-            self._inbound[peer_id] -= 1
-            self._inbound += Counter()  # forgets the zeros
+    async def _may_work(self, peer_id: str, seconds: float) -> None:
+        await trio.sleep(self._work.owe(peer_id, trio.current_time(), seconds))
 
-    async def _exchange(self, stream: INetStream, side: Callable[[Exchange], Awaitable[None]]) -> None:
-        peer_id = str(stream.muxed_conn.peer_id)
-        exchange = Exchange(
-            Frames(stream),
-            self._door,
-            Hello(self._types),
-            self._now_ms,
-            lambda _: None,
-            self._counters,
-        )
-        done = False
-        try:
-            with trio.move_on_after(EXCHANGE_SECONDS):
-                await side(exchange)
-                done = True
-        except EspeerError as error:
-            log.info("sync broken off", peer=peer_id, reason=str(error))
-        finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(PART_SECONDS):
-                await (stream.close() if done else stream.reset())
+    def _count(self, frames: Frames) -> None:
+        self._counters.sync_bytes_in += frames.received
+        self._counters.sync_bytes_out += frames.sent

@@ -45,10 +45,13 @@ class Frames:
     :param limit: the most bytes a payload may have, either way.
     :param timeout: seconds that sending or receiving one frame may take.
     :param remote: the IP address at the other end, where it is known.
+    :ivar sent: bytes sent so far, lengths included.
+    :ivar received: bytes received so far.
     """
 
     def __init__(self, stream: Stream, *, limit: int = MAX_FRAME, timeout: float = 15.0, remote: str | None = None) -> None:
         self.remote = remote
+        self.sent = self.received = 0
         self._stream = stream
         self._limit = limit
         self._timeout = timeout
@@ -64,6 +67,7 @@ class Frames:
         try:
             with trio.fail_after(self._timeout):
                 await self._stream.write(len(payload).to_bytes(_PREFIX, "big") + payload)
+                self.sent += _PREFIX + len(payload)
         except trio.TooSlowError as error:
             raise SlowReader(f"the peer took nothing for {self._timeout:g} s") from error
 
@@ -91,6 +95,7 @@ class Frames:
             if not data:
                 raise NetworkError("the peer ended the stream")
             self._buffer += data
+            self.received += len(data)
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
         return taken

@@ -13,6 +13,7 @@ from nacl.signing import SigningKey
 from espeer import records
 from espeer.errors import InputError
 from espeer.interaction import Interaction
+from espeer.keys import Offer, key_of
 from espeer.lifecycle.refine import Standing
 from espeer.lifecycle.runs import Runs
 from espeer.records import Experience, Retraction, SignedRecord
@@ -77,9 +78,9 @@ def test_a_condensate_stands_for_its_sources_and_why_tells_so(bench: Bench) -> N
 
 def test_condensates_stay_here(bench: Bench) -> None:
     made = bench.condense()
-    assert set(bench.replica.ids("pumps")) == {record.id for record in bench.made}
-    assert bench.replica.get([made.id]) == []
-    assert bench.replica.get([bench.made[0].id]) == [bench.made[0]]  # the originals are still offered
+    assert set(bench.replica.keys("pumps").ids()) == {record.id for record in bench.made}
+    offer = bench.replica.offer("pumps", [made.id, bench.made[0].id])
+    assert offer == Offer([records.encode(bench.made[0])], [])  # the originals are still offered
 
 
 def test_a_survivor_stands_for_its_duplicates(bench: Bench) -> None:
@@ -143,8 +144,9 @@ def test_evicted_experiences_are_known_by_id_and_cannot_come_back(bench: Bench) 
     assert bench.states() == ["evicted"] * 3
     assert bench.recalled() == set()
     assert bench.replica.add(bench.made, via="sync") == []
-    assert set(bench.replica.ids("pumps")) == {record.id for record in bench.made}
-    assert bench.replica.get([bench.made[0].id]) == []
+    assert set(bench.replica.keys("pumps").ids()) == {record.id for record in bench.made}
+    evicted = bench.made[0]
+    assert bench.replica.offer("pumps", [evicted.id]) == Offer([], [key_of(evicted.record.created, evicted.id)])
     assert bench.replica.show(bench.ids[0]).experience is None
     undone = bench.runs.undo(bench.run)
     assert set(undone.lost) == {*bench.ids, made.id.hex()}

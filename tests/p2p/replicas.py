@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import trio
 from libp2p.peer.id import ID
 
+from espeer.keys import Keys, KeySet, Offer, key_of
 from espeer.p2p.identity import Identity
 from espeer.p2p.slots import Limits
 from espeer.p2p.swarm import Swarm
-from espeer.records import Experience, SignedRecord, sign
+from espeer.records import Experience, SignedRecord, encode, sign
 
 PATIENCE = 15.0
 
@@ -40,6 +41,7 @@ class MemoryDoor:
     def __init__(self, held: Sequence[SignedRecord] = ()) -> None:
         self.held = {signed.id: signed for signed in held}
         self.via: dict[bytes, str] = {}
+        self.gone: set[bytes] = set()
         self.failure: Exception | None = None
         self.refused = trio.Event()
         self._changed = trio.Event()
@@ -57,13 +59,19 @@ class MemoryDoor:
         self._changed = trio.Event()
         return len(self.held) - before
 
-    async def ids(self, type: str) -> list[bytes]:
+    async def keys(self, type: str) -> Keys:
         await trio.lowlevel.checkpoint()
-        return [id_ for id_, signed in self.held.items() if signed.record.type == type]
+        return KeySet(key_of(s.record.created, s.id) for s in self.held.values() if s.record.type == type).snapshot()
 
-    async def get(self, ids: Sequence[bytes]) -> list[SignedRecord]:
+    async def unknown(self, ids: Sequence[bytes]) -> list[bytes]:
         await trio.lowlevel.checkpoint()
-        return [self.held[id_] for id_ in ids if id_ in self.held]
+        return [id_ for id_ in ids if id_ not in self.held]
+
+    async def offer(self, type: str, ids: Sequence[bytes]) -> Offer:
+        await trio.lowlevel.checkpoint()
+        asked = [self.held[id_] for id_ in ids if id_ in self.held and self.held[id_].record.type == type]
+        gone = [key_of(signed.record.created, signed.id) for signed in asked if signed.id in self.gone]
+        return Offer([encode(signed) for signed in asked if signed.id not in self.gone], gone)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         with trio.fail_after(PATIENCE):

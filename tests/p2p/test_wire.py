@@ -2,6 +2,7 @@ import msgpack
 import pytest
 import trio
 import trio.testing
+from conversation import Pipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replicas import identity, now_ms, record, records
@@ -20,6 +21,7 @@ signed_records = st.builds(
 BATCH = encode_batch([record(number, created=number) for number in range(3)])[0]
 
 
+<<<<<<< HEAD
 def decoded(data: bytes) -> list[SignedRecord]:
     """A gossip message's records, verified."""
     batch = load_batch(data)
@@ -41,6 +43,8 @@ class Pipe:
         await self.stream.send_all(data)
 
 
+=======
+>>>>>>> 0dbc2e0 (Sync by set reconciliation: pull what is missing, the newest first, from whoever comes, tells of news, or by chance)
 @settings(max_examples=30)
 @given(st.lists(signed_records, max_size=150))
 def test_batches_round_trip_within_the_limits(batch: list[SignedRecord]) -> None:

@@ -5,7 +5,8 @@ A key is a record's age stamp and its id, so the set is sorted from the newest r
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
@@ -20,7 +21,7 @@ _SUM_SIZE: Final = 32
 _MODULUS: Final = 2 ** (8 * _SUM_SIZE)
 
 
-def key(created: int, id: bytes) -> bytes:
+def key_of(created: int, id: bytes) -> bytes:
     """The key of a record: how long before the end of time it was created, 8 bytes big-endian, and its id."""
     return (MAX_CREATED_MS - 1 - created).to_bytes(STAMP_SIZE, "big") + id
 
@@ -34,19 +35,36 @@ def varint(number: int) -> bytes:
     return bytes(digits)
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What another node may have of the records that it asks for.
+
+    :ivar records: encoded, in any order.
+    :ivar gone: keys of those whose text is not kept, or was taken back by its author. Those that are unknown are in neither.
+    """
+
+    records: list[bytes]
+    gone: list[bytes]
+
+
 class Keys:
     """The keys of a :class:`KeySet` at one moment.
 
-    :param chunks: sorted, not empty, none overlapping another; nobody changes them any more.
+    :param chunks: sorted, not empty, none overlapping another; nobody changes one any more.
+    :param heads: the first key of each.
+    :param sums: the sum of the ids of each, as little-endian numbers.
     """
 
-    __slots__ = ("_chunks", "_heads", "_starts", "_sums")
-
-    def __init__(self, chunks: tuple[list[bytes], ...], sums: Iterable[int]) -> None:
-        self._chunks = chunks
-        self._heads = [chunk[0] for chunk in chunks]
+    def __init__(self, chunks: Sequence[list[bytes]], heads: Sequence[bytes], sums: Sequence[int]) -> None:
+        self._parts = (list(chunks), list(heads), list(sums))
+        self._chunks, self._heads, _ = self._parts
         self._starts = [0, *accumulate(map(len, chunks))]
         self._sums = [0, *accumulate(sums)]
+
+    def parts(self) -> tuple[list[list[bytes]], list[bytes], list[int]]:
+        """Return the chunks, the first key of each, and the sum of the ids of each."""
+        chunks, heads, sums = self._parts
+        return list(chunks), list(heads), list(sums)
 
     def __len__(self) -> int:
         """Return the number of keys."""
@@ -62,8 +80,9 @@ class Keys:
         chunk = max(0, bisect_left(self._heads, bound) - 1)
         return self._starts[chunk] + bisect_left(self._chunks[chunk], bound) if self._chunks else 0
 
-    def ids(self, lower: int, upper: int) -> Iterator[bytes]:
-        """Iterate over the ids at the places from ``lower`` to before ``upper``."""
+    def ids(self, lower: int = 0, upper: int | None = None) -> Iterator[bytes]:
+        """Iterate over the ids at the places from ``lower`` to before ``upper``, by default all."""
+        upper = len(self) if upper is None else upper
         return (key[STAMP_SIZE:] for key in self._stretch(lower, upper))
 
     def fingerprint(self, lower: int, upper: int) -> bytes:
@@ -95,6 +114,13 @@ class KeySet:
         self._sums = [_sum(chunk) for chunk in self._chunks]
         self._snapshot: Keys | None = None
 
+    @classmethod
+    def of(cls, keys: Keys) -> "KeySet":
+        """A set of the same keys, at next to no cost."""
+        same = cls()
+        same._chunks, same._heads, same._sums = keys.parts()
+        return same
+
     def add(self, key: bytes) -> None:
         """Add a key; one that is there already is passed over."""
         place = max(0, bisect_right(self._heads, key) - 1)
@@ -113,7 +139,7 @@ class KeySet:
     def snapshot(self) -> Keys:
         """Return the keys as they are now."""
         if self._snapshot is None:
-            self._snapshot = Keys(tuple(self._chunks), self._sums)
+            self._snapshot = Keys(self._chunks, self._heads, self._sums)
         return self._snapshot
 
 

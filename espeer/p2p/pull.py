@@ -1,0 +1,257 @@
+"""One pull: what a node says to a peer to get the records that it lacks, over any frames, and how it is answered.
+
+Protocol ``/espeer/1/<network>/sync/2``. Only whoever begins pulls; for the other direction the other side begins. Type by type:
+
+- ``["reconcile", type, message]`` is answered by ``["reconcile", message]``, or by ``["not-held"]``. The messages are those
+  of :mod:`espeer.p2p.reconcile`.
+- ``["get", type, ids]`` is answered by any number of ``["records", [record, ...]]`` and then ``["end", gone]``: the keys of
+  those whose text the peer does not keep any more, or does not give away because their author took them back.
+- ``["done", [type, ...]]`` ends it: the types of which the beginner holds what the other side lacks.
+
+Records are verified and stored batch by batch, the newest first, so a pull that breaks off is continued by the next.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+
+from espeer import records
+from espeer.errors import BrokenPromise, FromTheFuture, ProtocolError
+from espeer.keys import KEY_SIZE, STAMP_SIZE, Keys, KeySet
+from espeer.p2p import reconcile
+from espeer.p2p.door import Counters, Door
+from espeer.p2p.wire import Frames, byte_strings, pack, unpack
+from espeer.records import ID_SIZE, SignedRecord, is_type
+from espeer.tasks import in_thread
+
+MAX_GET: Final = 1024
+"""The most ids that may be asked for at a time."""
+MAX_RECORDS: Final = 256
+"""The most records of one frame."""
+MAX_RECORDS_BYTES: Final = 256 * 1024
+"""The most bytes of the records of one frame."""
+MAX_TYPES: Final = 64
+MAX_ROUNDS: Final = 16_384
+"""After so many messages about one type a pull is over, whatever is left."""
+MAX_BARREN: Final = 256
+"""After so many messages in a row that brought no record it is, too: a peer may claim without end what it does not give."""
+WORK_PER_MESSAGE: Final = 0.001
+WORK_PER_BYTE: Final = 1.5e-6
+WORK_PER_RECORD: Final = 0.0002
+"""About how many seconds it takes to answer, at worst."""
+MAX_GONE: Final = 50_000
+"""How many keys of a peer and type are remembered as gone."""
+
+
+class Gone:
+    """What peers said they do not have any more, so that it is not found missing again and again.
+
+    :param most: how many keys are remembered in all; what was told first goes first.
+    """
+
+    def __init__(self, most: int = 4 * MAX_GONE) -> None:
+        self._most = most
+        self._told: dict[tuple[str, str], dict[bytes, None]] = {}
+
+    def add(self, peer_id: str, type: str, keys: Sequence[bytes]) -> None:
+        """Remember what a peer said of a type."""
+        told = self._told.pop((peer_id, type), {})
+        told.update(dict.fromkeys(keys))
+        for key in list(told)[: max(0, len(told) - MAX_GONE)]:
+            del told[key]
+        self._told[peer_id, type] = told
+        while sum(map(len, self._told.values())) > self._most:
+            del self._told[next(iter(self._told))]
+
+    def known(self, peer_id: str, type: str, keys: Keys) -> Keys:
+        """Our keys of a type, and with them what this peer said is gone."""
+        if not (told := self._told.get((peer_id, type))):
+            return keys
+        both = KeySet.of(keys)
+        for key in told:
+            both.add(key)
+        return both.snapshot()
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """The side that begins.
+
+    :ivar peer_id: the other side.
+    :ivar now_ms: our clock, milliseconds since the Unix epoch.
+    :ivar coming: ids that some pull is asking for right now; no other asks for them.
+    """
+
+    frames: Frames
+    door: Door
+    peer_id: str
+    now_ms: Callable[[], int]
+    counters: Counters
+    gone: Gone = field(default_factory=Gone)
+    coming: set[bytes] = field(default_factory=set)
+
+    async def run(self, types: Sequence[str]) -> None:
+        """Get what we lack of these types.
+
+        :raises ProtocolError: the peer breaks the protocol.
+        :raises RecordError: it sends a record that is refused.
+        :raises NetworkError: it goes away or is too slow.
+        :raises StoreError: there is no room.
+        """
+        ahead = [name for name in types if await self._pull(name)]
+        await self.frames.send(pack(["done", ahead]))
+
+    async def _pull(self, name: str) -> bool:
+        """Get what we lack of a type; return whether we hold something that the peer lacks."""
+        message: bytes | None = reconcile.opening(await self._keys(name))
+        ahead = False
+        rounds = barren = 0
+        while message is not None and rounds < MAX_ROUNDS and barren < MAX_BARREN:
+            await self.frames.send(pack(["reconcile", name, message]))
+            match unpack(await self.frames.receive()):
+                case ["not-held"]:
+                    return False
+                case ["reconcile", bytes(answer)]:
+                    found = reconcile.compare(await self._keys(name), answer)
+                case _:
+                    raise ProtocolError("the peer sent something else than its part of a reconciliation")
+            rounds += 1
+            new = 0
+            for some in _parts(found.need, MAX_GET):
+                new += await self._get(name, some)
+            barren = 0 if new else barren + 1
+            ahead = ahead or found.have > 0
+            message = found.reply
+        self.counters.sync_checks += 1
+        self.counters.sync_rounds += rounds
+        return ahead
+
+    async def _keys(self, name: str) -> Keys:
+        return self.gone.known(self.peer_id, name, await self.door.keys(name))
+
+    async def _get(self, name: str, ids: Sequence[bytes]) -> int:
+        """Get those of the ids that are not known and that nobody else is getting; return how many records were new."""
+        wanted = [id_ for id_ in await self.door.unknown(ids) if id_ not in self.coming]
+        if not wanted:
+            return 0
+        self.coming.update(wanted)
+        try:
+            return await self._receive(name, wanted)
+        finally:
+            self.coming.difference_update(wanted)
+
+    async def _receive(self, name: str, wanted: Sequence[bytes]) -> int:
+        await self.frames.send(pack(["get", name, b"".join(wanted)]))
+        left = set(wanted)
+        early = new = 0
+        while True:
+            match unpack(await self.frames.receive(), max_items=MAX_RECORDS):
+                case ["records", encoded]:
+                    given = byte_strings(encoded)
+                    batch = await in_thread(self._verify, given)
+                case ["end", bytes(gone)] if len(gone) % KEY_SIZE == 0:
+                    keys = [gone[start : start + KEY_SIZE] for start in range(0, len(gone), KEY_SIZE)]
+                    self.gone.add(self.peer_id, name, [key for key in keys if key[STAMP_SIZE:] in left])
+                    if len(left - {key[STAMP_SIZE:] for key in keys}) > early:
+                        raise BrokenPromise("the peer does not give records that it said it has")
+                    return new
+                case _:
+                    raise ProtocolError("the peer sent something else than records")
+            early += len(given) - len(batch)
+            for signed in batch:
+                if signed.record.type != name or signed.id not in left:
+                    raise ProtocolError("the peer sent a record that it was not asked for")
+                left.remove(signed.id)
+            if early > len(left):
+                raise ProtocolError("the peer sent more records than it was asked for")
+            if batch:
+                stored = await self.door.add(batch, via="sync")
+                self.counters.synced_in += stored
+                self.counters.duplicates += len(batch) - stored
+                new += stored
+            await trio.lowlevel.checkpoint()
+
+    def _verify(self, encoded: Sequence[bytes]) -> list[SignedRecord]:
+        batch = []
+        for data in encoded:
+            try:
+                batch.append(records.decode(data, now_ms=self.now_ms()))
+            except FromTheFuture:
+                continue  # our clock may be the wrong one; the others are good, and this one will be in time
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """The side that answers. It keeps nothing in mind from one question to the next.
+
+    :ivar types: the types that we hold.
+    :ivar work: waits until this peer may cost us so many more seconds of work.
+    """
+
+    frames: Frames
+    door: Door
+    types: Sequence[str]
+    counters: Counters
+    work: Callable[[float], Awaitable[None]]
+
+    async def run(self) -> list[str]:
+        """Answer until the peer is done; return the types of which it holds something that we lack.
+
+        :raises ProtocolError: the peer breaks the protocol.
+        :raises NetworkError: it goes away or is too slow.
+        """
+        while True:
+            match unpack(await self.frames.receive()):
+                case ["reconcile", str(name), bytes(message)]:
+                    await self._reconcile(name, message)
+                case ["get", str(name), bytes(ids)] if name in self.types and 0 < len(ids) <= MAX_GET * ID_SIZE:
+                    await self._give(name, ids)
+                case ["done", list(ahead)] if all(type(name) is str for name in ahead):
+                    return [name for name in self.types if name in ahead]
+                case _:
+                    raise ProtocolError("the peer sent something else than a part of a pull")
+
+    async def _reconcile(self, name: str, message: bytes) -> None:
+        await self.work(WORK_PER_MESSAGE + len(message) * WORK_PER_BYTE)
+        if name in self.types:
+            answer = reconcile.answer(await self.door.keys(name), message)
+            await self.frames.send(pack(["reconcile", answer]))
+        elif is_type(name):
+            await self.frames.send(pack(["not-held"]))
+        else:
+            raise ProtocolError("the peer named something else than a type")
+
+    async def _give(self, name: str, ids: bytes) -> None:
+        if len(ids) % ID_SIZE:
+            raise ProtocolError("the peer's ids are not ids")
+        asked = [ids[start : start + ID_SIZE] for start in range(0, len(ids), ID_SIZE)]
+        await self.work(len(asked) * WORK_PER_RECORD)
+        gone = b""
+        for some in _parts(asked, MAX_RECORDS):
+            offer = await self.door.offer(name, some)
+            gone += b"".join(offer.gone)
+            for frame in _frames(offer.records):
+                await self.frames.send(pack(["records", frame]))
+                self.counters.synced_out += len(frame)
+        await self.frames.send(pack(["end", gone]))
+
+
+def _parts(items: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _frames(encoded: Sequence[bytes]) -> Iterator[list[Any]]:
+    """Share records out to frames."""
+    frame: list[bytes] = []
+    size = 0
+    for data in encoded:
+        if frame and size + len(data) > MAX_RECORDS_BYTES:
+            yield frame
+            frame, size = [], 0
+        frame.append(data)
+        size += len(data)
+    if frame:
+        yield frame
