@@ -180,7 +180,9 @@ class Swarm:
         return [str(address) for address in (*node.host.get_addrs(), *self._reservations.addresses())]
 
     async def _session(self, listening: Callable[[], None]) -> None:
-        watch = Watch(self._gossip.accepts, self._subscribed, self._gossip.judge, self._bans.blame, self._bans.banned, self._bans.score)
+        watch = Watch(
+            self._gossip.accepts, self._subscribed, self._gossip.judge, self._bans.blame, self._bans.banned, self._bans.score
+        )
         try:
             async with open_node(self._identity, self._listen, gate=self._gate, watch=watch) as node:
                 node.network.register_notifee(LinksNotifee(self._links, self._greeter.request))

@@ -20,7 +20,7 @@ from multiaddr import Multiaddr
 from replicas import PATIENCE, Peer, identity
 
 MESHSUB = "/meshsub/1.1.0"
-SYNC = "/espeer/1/test/sync/1"
+SYNC = "/espeer/1/test/sync/2"
 TOPIC = "/espeer/1/test/biology"
 
 

@@ -21,7 +21,6 @@ signed_records = st.builds(
 BATCH = encode_batch([record(number, created=number) for number in range(3)])[0]
 
 
-<<<<<<< HEAD
 def decoded(data: bytes) -> list[SignedRecord]:
     """A gossip message's records, verified."""
     batch = load_batch(data)
@@ -30,21 +29,6 @@ def decoded(data: bytes) -> list[SignedRecord]:
     return batch
 
 
-class Pipe:
-    """A stream of trio's as frames want it."""
-
-    def __init__(self, stream: trio.StapledStream) -> None:
-        self.stream = stream
-
-    async def read(self, n: int, /) -> bytes:
-        return await self.stream.receive_some(n)
-
-    async def write(self, data: bytes, /) -> None:
-        await self.stream.send_all(data)
-
-
-=======
->>>>>>> 0dbc2e0 (Sync by set reconciliation: pull what is missing, the newest first, from whoever comes, tells of news, or by chance)
 @settings(max_examples=30)
 @given(st.lists(signed_records, max_size=150))
 def test_batches_round_trip_within_the_limits(batch: list[SignedRecord]) -> None:
