@@ -22,6 +22,7 @@ from libp2p.utils import encode_varint_prefixed
 from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 
 from espeer.errors import NetworkError, ProtocolError
+from espeer.log import get_logger
 from espeer.p2p.addresses import PeerAddress, parse_peer
 
 HOP: Final = TProtocol("/libp2p/circuit/relay/0.2.0/hop")
@@ -34,13 +35,22 @@ TURN_SECONDS: Final = 8.0
 PART_SECONDS: Final = 0.3
 """How long ending a stream may take."""
 
+log = get_logger(__name__)
+
 M = TypeVar("M", bound=Message)
 OpenStream = Callable[[str, TProtocol], Awaitable[INetStream]]
 
 
 async def send(stream: INetStream, message: Message) -> None:
-    """Send a message: its length as a varint, and its bytes."""
-    await stream.write(encode_varint_prefixed(message.SerializeToString()))
+    """Send a message: its length as a varint, and its bytes.
+
+    :raises NetworkError: the peer goes away, or does not take it in time.
+    """
+    try:
+        with trio.fail_after(TURN_SECONDS):
+            await stream.write(encode_varint_prefixed(message.SerializeToString()))
+    except (BaseLibp2pError, trio.TooSlowError) as error:
+        raise NetworkError("the stream about the circuit was ended") from error
 
 
 async def receive(stream: INetStream, kind: type[M]) -> M:
@@ -62,6 +72,8 @@ async def receive(stream: INetStream, kind: type[M]) -> M:
                     break
             message = kind()
             message.ParseFromString(await _exactly(stream, size))
+            if not message.HasField("type"):  # it would pass for a RESERVE or a CONNECT
+                raise ProtocolError("a relay message has no type")
             return message
     except trio.TooSlowError as error:
         raise NetworkError(f"no answer about the circuit within {TURN_SECONDS:g} s") from error
@@ -182,9 +194,12 @@ class CircuitTransport(ITransport):
 
 
 async def reset(stream: INetStream) -> None:
-    """Reset the stream in bounded time, when we are being cancelled, too."""
+    """Reset the stream in bounded time, when we are being cancelled, too. One that cannot be reset is gone already."""
     with trio.CancelScope(shield=True), trio.move_on_after(PART_SECONDS):
-        await stream.reset()
+        try:
+            await stream.reset()
+        except Exception as error:  # noqa: BLE001 - libp2p raises from many trees here
+            log.debug("circuit's stream not reset", reason=repr(error))
 
 
 async def _exactly(stream: INetStream, size: int) -> bytes:

@@ -91,12 +91,14 @@ class Reservations:
                 await self._look(node, nursery)
 
     async def _keep(self, node: Node, relay: PeerAddress) -> None:
-        delay = FIRST_DELAY
+        delay, told = FIRST_DELAY, ""
         while True:
             await self._links.wait_for(lambda up: relay.peer_id in up)
             held, reason = await self._hold(node, relay)
             delay = FIRST_DELAY if held else min(2 * delay, LAST_DELAY)
-            log.warning("no slot at the relay; trying on", relay=str(relay), reason=reason)
+            if reason != told:
+                log.warning("no slot at the relay; trying on", relay=str(relay), reason=reason)
+            told = reason
             await trio.sleep(delay * self._rng.uniform(0.5, 1))
 
     async def _look(self, node: Node, nursery: trio.Nursery) -> None:

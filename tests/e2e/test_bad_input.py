@@ -68,6 +68,8 @@ SETTINGS = [
     (["--bootstrap", "/ip4/127.0.0.1/tcp/4001"], "give an address such as /ip4/192.0.2.1/tcp/4001/p2p/PEERID"),
     (["--bootstrap", "/ip4/127.0.0.1/tcp/4001/p2p/nobody"], "give an address such as"),
     (["--bootstrap", f"/ip4/127.0.0.1/tcp/70000/p2p/{PEER}"], "give an address such as"),
+    (["--relay", "any"], "cannot dial 'any': give an address such as /ip4/192.0.2.1/tcp/4001/p2p/PEERID"),
+    (["--relay", f"/ip4/192.0.2.1/tcp/1/p2p/{PEER}/p2p-circuit/p2p/{PEER}"], "give the relay's own address"),
     (["--listen", "127.0.0.1:4001"], "give an address such as /ip4/0.0.0.0/tcp/4001"),
     (["--listen", "/ip4/192.0.2.1/tcp/0"], "give one that is, or 0.0.0.0"),
     (["--type", "Bad type!"], "type 'Bad type!' is not 1 to 32 of a-z, 0-9 and '-'"),

@@ -26,6 +26,10 @@ def connect(target: Peer) -> HopMessage:
     return HopMessage(type=HopMessage.CONNECT, peer=PeerId(id=raw_id(target)))
 
 
+def prefixed(message: HopMessage) -> bytes:
+    return bytes(encode_varint_prefixed(message.SerializeToString()))
+
+
 def raw_id(peer: Peer) -> bytes:
     return ID.from_string(peer.identity.peer_id).to_bytes()
 
@@ -114,8 +118,37 @@ async def test_when_one_end_goes_the_circuit_is_gone_everywhere(nursery: trio.Nu
     await b.stop()
     await a.until_parted(b)
     await until(lambda: circuits(r) == 0)
-    (left,) = a.swarm._node.network.get_connections()
-    await until(lambda: not [stream for stream in left.get_streams() if stream.get_protocol() == STOP])
+    for node in (a, r):
+        for left in node.swarm._node.network.get_connections():
+            await until(lambda left=left: not [s for s in left.get_streams() if s.get_protocol() in {HOP, STOP}])
+
+
+async def test_a_relay_that_hangs_up_on_requests_or_answers_nonsense_is_tried_on(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reservations, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(reservations, "LAST_DELAY", 0.01)
+    bad = await Peer(1).start(nursery)
+    answers = [
+        b"",
+        b"\xff\xff\xff",
+        prefixed(HopMessage(type=HopMessage.CONNECT)),
+        prefixed(HopMessage(type=HopMessage.STATUS, status=1)),
+    ]
+    told = []
+
+    async def answer(stream: INetStream) -> None:
+        told.append(said := answers[len(told) % len(answers)])
+        await stream.write(said) if said else await stream.reset()
+
+    bad.swarm._node.host.set_stream_handler(HOP, answer)
+    a = await Peer(2, listen=None, relays=[bad.address]).start(nursery)
+    node = a.swarm._node
+    await until(lambda: len(told) > len(answers))
+    assert a.swarm._node is node
+    assert a.swarm.addresses() == []
+    reasons = {vars(entry)["reason"] for entry in caplog.records if "no slot at the relay" in entry.message}
+    assert len(reasons) == len(answers)
 
 
 async def test_a_slot_is_refreshed_before_it_ends(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,31 +302,55 @@ async def test_circuits_come_from_our_relays_only(nursery: trio.Nursery) -> None
         assert a.swarm._reservations._inbound == 0
 
 
-@pytest.mark.parametrize(
-    ("garbage", "answer"),
-    [
-        (encode_varint_prefixed(b"\xff" * 16), Status.MALFORMED_MESSAGE),
-        (b"\xff\xff\xff\xff\x0f", Status.MALFORMED_MESSAGE),
-        (b"\x81\x20", Status.MALFORMED_MESSAGE),
-        (encode_varint_prefixed(HopMessage(type=HopMessage.CONNECT).SerializeToString()), Status.MALFORMED_MESSAGE),
-        (
-            encode_varint_prefixed(HopMessage(type=HopMessage.CONNECT, peer=PeerId(id=b"\xff" * 65)).SerializeToString()),
-            Status.MALFORMED_MESSAGE,
-        ),
-        (encode_varint_prefixed(HopMessage(type=HopMessage.STATUS).SerializeToString()), Status.UNEXPECTED_MESSAGE),
-    ],
-)
-async def test_garbage_is_answered_and_survived(nursery: trio.Nursery, garbage: bytes, answer: Status.ValueType) -> None:
+async def test_garbage_is_answered_and_survived(nursery: trio.Nursery) -> None:
     r = await relay(nursery)
     node = r.swarm._node
-    async with stranger(r) as attacker:
-        stream = await attacker.open(HOP)
-        await stream.write(garbage)
-        with trio.fail_after(PATIENCE):
-            assert (await receive(stream, HopMessage)).status == answer
-        a = await hidden(nursery, 2, r)
-        assert a.connected() == {r.identity.peer_id}
+    messages = {
+        encode_varint_prefixed(b"\xff" * 16): Status.MALFORMED_MESSAGE,
+        b"\xff\xff\xff\xff\x0f": Status.MALFORMED_MESSAGE,
+        b"\x81\x20": Status.MALFORMED_MESSAGE,
+        prefixed(HopMessage(type=HopMessage.CONNECT)): Status.MALFORMED_MESSAGE,
+        prefixed(HopMessage(type=HopMessage.CONNECT, peer=PeerId(id=b"\xff" * 65))): Status.MALFORMED_MESSAGE,
+        prefixed(HopMessage(type=HopMessage.STATUS)): Status.UNEXPECTED_MESSAGE,
+        prefixed(HopMessage()): Status.MALFORMED_MESSAGE,
+    }
+    for seed, (message, status) in enumerate(messages.items(), start=66):  # a peer that does it again is banned
+        async with stranger(r, seed) as attacker:
+            stream = await attacker.open(HOP)
+            await stream.write(message)
+            with trio.fail_after(PATIENCE):
+                assert (await receive(stream, HopMessage)).status == status
+                await until_reset(stream)
+    a = await hidden(nursery, 2, r)
+    assert a.connected() == {r.identity.peer_id}
     assert r.swarm._node is node
+
+
+async def test_a_circuit_is_paced(nursery: trio.Nursery) -> None:
+    r = await relay(nursery, Limits(rate=40_000))
+    arrived = trio.Event()
+
+    async def take(stream: INetStream) -> None:
+        await receive(stream, StopMessage)
+        await send(stream, StopMessage(type=StopMessage.STATUS, status=Status.OK))
+        left = 20_003
+        while left > 0:
+            left -= len(await stream.read(left))
+        arrived.set()
+        await trio.sleep_forever()
+
+    async with stranger(r) as target, stranger(r, 67) as source:
+        target.host.set_stream_handler(STOP, take)
+        await ask(target, RESERVE)
+        message = HopMessage(type=HopMessage.CONNECT, peer=PeerId(id=target.host.get_id().to_bytes()))
+        stream, answer = await ask(source, message)
+        assert answer.status == Status.OK
+        began = trio.current_time()
+        await stream.write(bytes(20_000))
+        await stream.write(b"end")
+        with trio.fail_after(PATIENCE):
+            await arrived.wait()
+        assert trio.current_time() - began >= 20_000 / 40_000
 
 
 async def test_garbage_in_place_of_a_secured_circuit_is_survived(nursery: trio.Nursery) -> None:
