@@ -148,7 +148,7 @@ async def test_a_relay_that_hangs_up_on_requests_or_answers_nonsense_is_tried_on
     assert a.swarm._node is node
     assert a.swarm.addresses() == []
     reasons = {vars(entry)["reason"] for entry in caplog.records if "no slot at the relay" in entry.message}
-    assert len(reasons) == len(answers)
+    assert len(reasons) >= len(answers)
 
 
 async def test_a_slot_is_refreshed_before_it_ends(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
