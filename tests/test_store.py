@@ -201,3 +201,15 @@ def note(line: str, interactions: list[int], record_ids: dict[str, int]) -> None
             interactions.append(int(number))
         case ["record", identifier, episode]:
             record_ids[identifier] = int(episode)
+
+
+def test_an_older_store_learns_when_its_records_were_made(tmp_path: Path, experience: Callable[..., SignedRecord]) -> None:
+    kept, freed = experience("E42 means air in the line."), experience("E43 means water in the line.")
+    store = Store.open(tmp_path / "s.db")
+    Replica(store, types=["pumps"], clock=lambda: 1).add([kept, freed], via="own")
+    store.free(freed.id)
+    store.write("ALTER TABLE records DROP COLUMN created", ())
+    store.write("DELETE FROM _migrations WHERE number >= 3", ())
+    store.close()
+    migrated = Store.open(tmp_path / "s.db")
+    assert dict(map(reversed, migrated.created("pumps", without=""))) == {kept.id: kept.record.created, freed.id: 0}

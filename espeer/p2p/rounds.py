@@ -58,8 +58,9 @@ class Rounds:
             nursery.start_soon(self._ask_for_random_ones)
             while True:
                 self._changed = trio.Event()
-                room = self._at_a_time - len(self._visited)
-                for peer_id in [peer_id for peer_id in self._due if peer_id not in self._visited][:room]:
+                for peer_id in [peer_id for peer_id in self._due if peer_id not in self._visited]:
+                    if len(self._visited) >= self._at_a_time:
+                        break
                     del self._due[peer_id]
                     if peer_id in self._links.up:
                         self._visited.add(peer_id)
