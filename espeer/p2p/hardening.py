@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from libp2p.abc import IHost, INetStream
+from libp2p.abc import IHost, INetStream, IPeerStore
 from libp2p.exceptions import ParseError
+from libp2p.host import basic_host
+from libp2p.identity.identify.pb.identify_pb2 import Identify
+from libp2p.identity.identify_push import identify_push
 from libp2p.io.exceptions import MessageTooLarge
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.connection import swarm_connection
 from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.peer.id import ID
 from libp2p.pubsub import gossipsub as gossipsub_module
 from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub.pb import rpc_pb2
@@ -128,6 +132,13 @@ def _no_record(_host: IHost) -> tuple[bytes, bool]:
     return b"", False
 
 
+async def _forget(_peerstore: IPeerStore, _peer_id: ID, _identify: Identify) -> None:
+    """Keep nothing of what a peer says of itself: whatever we need we agree on by stream, or hear in a greeting.
+
+    Fault closed: it is kept when the peer is gone, up to 3 MB for each name that a peer cares to come under.
+    """
+
+
 class _Forward(logging.Handler):
     """Hands libp2p's records on at debug level: its warnings are mostly about what its peers did."""
 
@@ -147,11 +158,13 @@ def apply() -> None:
         # Fault closed: every RPC carries, and its reader verifies, a freshly signed peer record.
         (pubsub_module, "env_to_send_in_RPC", _no_record),
         (gossipsub_module, "env_to_send_in_RPC", _no_record),
-        # Fault closed: it logs by the root logger's functions, which give the root logger a handler that writes to the
-        # terminal. A logger has functions of the same names.
         (muxer_multistream, "Yamux", SafeYamux),
         # Fault closed: a peer may make its window, and a frame, of 16 MiB.
         (yamux_module, "MAX_WINDOW_SIZE", MAX_WINDOW),
+        (basic_host, "update_peerstore_from_identify", _forget),
+        (identify_push, "update_peerstore_from_identify", _forget),
+        # Fault closed: it logs by the root logger's functions, which give the root logger a handler that writes to the
+        # terminal. A logger has functions of the same names.
         (swarm_connection, "logging", logging.getLogger("libp2p.network.connection")),
     )
     for module, name, value in patches:

@@ -6,11 +6,14 @@ import trio
 import trio.testing
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
+from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.io.exceptions import MessageTooLarge
 from libp2p.network.connection import swarm_connection
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
+from libp2p.utils import encode_varint_prefixed
+from multiaddr import Multiaddr
 from replicas import PATIENCE, Peer, identity, record, records
 from stranger import MESHSUB, SYNC, TOPIC, Stranger, rpc, stranger, until_reset
 
@@ -93,6 +96,28 @@ async def test_garbage_in_place_of_noise_is_survived(nursery: trio.Nursery) -> N
     async with stream:
         await stream.send_all(os.urandom(4096))
         await still_serves(victim, node, nursery)
+
+
+async def test_what_a_peer_says_of_itself_is_not_kept(nursery: trio.Nursery) -> None:
+    victim = await Peer(1).start(nursery)
+    said = Identify(protocols=["/made/up/1"], listen_addrs=[Multiaddr("/ip4/192.0.2.1/tcp/1").to_bytes()])
+    answered = trio.Event()
+
+    async def answer(stream: INetStream) -> None:
+        await stream.write(encode_varint_prefixed(said.SerializeToString()))
+        await stream.close_write()
+        await until_reset(stream)
+        answered.set()
+
+    async with stranger(victim) as attacker:
+        attacker.host.set_stream_handler(TProtocol("/ipfs/id/1.0.0"), answer)
+        stream = await attacker.open("/ipfs/id/push/1.0.0")
+        await stream.write(encode_varint_prefixed(said.SerializeToString()))
+        await stream.close_write()
+        await until_reset(stream)
+        with trio.fail_after(PATIENCE):
+            await answered.wait()
+        assert attacker.host.get_id() not in victim.swarm._node.host.get_peerstore().peer_ids()
 
 
 @pytest.mark.parametrize(
