@@ -16,6 +16,7 @@ from libp2p.host import basic_host
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.identity.identify_push import identify_push
 from libp2p.io.exceptions import MessageTooLarge
+from libp2p.io.trio import TrioTCPStream
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.connection import swarm_connection
 from libp2p.network.stream.exceptions import StreamEOF
@@ -128,6 +129,17 @@ def _varint(buffer: bytearray) -> tuple[int, int]:
     return 0, 0
 
 
+def _remote_address(stream: TrioTCPStream) -> tuple[str, int] | None:
+    """The other end's IP address and port. Fault closed: over IPv6 the stock method finds none."""
+    if stream._cached_remote_address is None:  # noqa: SLF001 - it must be kept: a closed socket does not tell it
+        try:
+            host, port, *_ = stream.stream.socket.getpeername()
+        except (OSError, ValueError):
+            return None
+        stream._cached_remote_address = (str(host), int(port))  # noqa: SLF001
+    return stream._cached_remote_address  # noqa: SLF001
+
+
 def _no_record(_host: IHost) -> tuple[bytes, bool]:
     return b"", False
 
@@ -158,6 +170,7 @@ def apply() -> None:
         # Fault closed: every RPC carries, and its reader verifies, a freshly signed peer record.
         (pubsub_module, "env_to_send_in_RPC", _no_record),
         (gossipsub_module, "env_to_send_in_RPC", _no_record),
+        (TrioTCPStream, "get_remote_address", _remote_address),
         (muxer_multistream, "Yamux", SafeYamux),
         # Fault closed: a peer may make its window, and a frame, of 16 MiB.
         (yamux_module, "MAX_WINDOW_SIZE", MAX_WINDOW),

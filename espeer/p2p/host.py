@@ -1,7 +1,6 @@
 """The libp2p host: built, listening, guarded, and closed in bounded time."""
 
 import errno
-import functools
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ from typing import Final
 
 import trio
 from libp2p import new_host
-from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
+from libp2p.abc import IHost, INetStream
 from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.network.config import ConnectionConfig, RetryConfig
@@ -22,8 +21,6 @@ from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.tools.anyio_service import background_trio_service
-from libp2p.transport.exceptions import SecurityUpgradeFailure
-from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 
 from espeer.errors import AddressInUse, NetworkError
@@ -34,8 +31,8 @@ from espeer.p2p.door import Blame
 from espeer.p2p.gate import Gate
 from espeer.p2p.hardening import IdleConnector, guard
 from espeer.p2p.identity import Identity
-from espeer.p2p.muxer import SafeYamux
 from espeer.p2p.pubsub import Judge, SafePubsub
+from espeer.p2p.reception import Reception, guard_handshakes
 from espeer.p2p.router import SafeGossipSub
 
 CLOSE_SECONDS: Final = 1.5
@@ -184,7 +181,8 @@ def _build(identity: Identity, gate: Gate, watch: Watch) -> Node:
     network.auto_connector = IdleConnector(network)
     network.retry_config = RetryConfig(max_retries=0)  # the dialer retries
     network.set_stream_handler(guard(network.common_stream_handler, watch.blame))
-    _guard_handshakes(network.upgrader, gate, watch.blame)
+    guard_handshakes(network.upgrader, gate, watch.blame)
+    Reception(network).install()
     gossipsub = SafeGossipSub(blame=watch.blame, score=watch.score)
     pubsub = SafePubsub(
         host,
@@ -196,30 +194,6 @@ def _build(identity: Identity, gate: Gate, watch: Watch) -> Node:
         banned=watch.banned,
     )
     return Node(host, network, pubsub, gossipsub, gate)
-
-
-def _guard_handshakes(upgrader: TransportUpgrader, gate: Gate, blame: Blame) -> None:
-    """Hang up on whom the gate does not admit, once the handshake has shown who it is and before anything else is said.
-
-    Later, in ``add_conn``, libp2p would already count the connection, and never stop to. The others' muxers learn where to
-    tell what their peers do wrong.
-    """
-    secure, multiplex = upgrader.upgrade_security, upgrader.upgrade_connection
-
-    async def upgrade_security(connection: IRawConnection, is_initiator: bool, peer_id: ID | None = None) -> ISecureConn:
-        secured = await secure(connection, is_initiator, peer_id)
-        if not gate.admits(str(secured.get_remote_peer())):
-            raise SecurityUpgradeFailure("the peer is banned, denied or not among those allowed")  # libp2p closes it
-        return secured
-
-    async def upgrade_connection(connection: ISecureConn, peer_id: ID) -> IMuxedConn:
-        muxed = await multiplex(connection, peer_id)
-        if isinstance(muxed, SafeYamux):
-            muxed.blame = functools.partial(blame, str(peer_id))
-        return muxed
-
-    upgrader.upgrade_connection = upgrade_connection  # type: ignore[method-assign, assignment] # as below
-    upgrader.upgrade_security = upgrade_security  # type: ignore[method-assign, assignment] # it has no other seam
 
 
 async def _listen(network: Network, addresses: Sequence[Multiaddr]) -> None:
