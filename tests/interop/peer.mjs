@@ -1,8 +1,10 @@
-// A js-libp2p peer of one topic: node peer.mjs NETWORK TYPE
+// A js-libp2p peer of one topic: node peer.mjs NETWORK TYPE [RELAY]
+// With a relay's address it is reached through that relay only.
 // It takes commands and tells what happens as lines of JSON, and ends with its standard input:
 //   {"dial": MULTIADDR}                                          dial a node
 //   {"publish": [{"type", "text"}, {"type", "retracts": ID}]}    sign records (badly, if "forged"), publish them in a message
 import './polyfill.mjs'
+import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
@@ -14,7 +16,7 @@ import { createLibp2p } from 'libp2p'
 import { createInterface } from 'node:readline'
 import { bodyOf, decodeMessage, encode, encodeMessage, idOf, Refused } from './records.mjs'
 
-const [network, type] = process.argv.slice(2)
+const [network, type, relay] = process.argv.slice(2)
 const topic = `/espeer/1/${network}/${type}`
 const key = await generateKeyPair('Ed25519')
 const tell = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }))
@@ -22,8 +24,8 @@ const hex = bytes => Buffer.from(bytes).toString('hex')
 
 const node = await createLibp2p({
   privateKey: key,
-  addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
-  transports: [tcp()],
+  addresses: { listen: [relay ? `${relay}/p2p-circuit` : '/ip4/127.0.0.1/tcp/0'] },
+  transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
   connectionManager: { reconnectRetries: 0 },
@@ -32,6 +34,7 @@ const node = await createLibp2p({
     pubsub: gossipsub({
       globalSignaturePolicy: 'StrictSign',
       fallbackToFloodsub: false,
+      runOnLimitedConnection: true, // relayed ones: our relay says what a circuit may carry
       scoreParams: { IPColocationFactorWeight: 0 } // all peers share the one address of the loopback
     })
   }
@@ -79,6 +82,9 @@ async function publish (wanted) {
   tell('published', { ids: records.map(record => hex(idOf(bodyOf(record)))), recipients: recipients.map(String) })
 }
 
+while (node.getMultiaddrs().length === 0) { // it has no slot at the relay yet
+  await new Promise(resolve => node.addEventListener('self:peer:update', resolve, { once: true }))
+}
 pubsub.subscribe(topic)
 tell('up', { peer: node.peerId.toString(), author: hex(key.publicKey.raw), address: node.getMultiaddrs()[0].toString() })
 for await (const line of createInterface({ input: process.stdin })) {
