@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import trio
 
+from espeer.sim import processes
 from espeer.sim.fleet import Device, Fleet, FleetError
 from espeer.sim.processes import Sample
-from espeer.sim.proxies import HOST, Proxies, free_port
+from espeer.sim.proxies import HOST, Proxies
 from espeer.sim.scenario import Nodes
 
 NETWORK: Final = "sim"
@@ -69,7 +70,7 @@ class Members:
 
     def __init__(self, fleet: Fleet, folder: Path, nodes: Nodes, *, proxied: bool, nursery: trio.Nursery) -> None:
         self.all: dict[str, Member] = {}
-        self.proxies: Final = Proxies(self._pids)
+        self.proxies: Final = Proxies(self._pids, self._port)
         self._fleet = fleet
         self._folder = folder
         self._nodes = nodes
@@ -99,15 +100,14 @@ class Members:
         options += ["--repair-interval", f"{self._nodes.repair_interval:g}"]
         options += [] if self._nodes.refining else ["--no-refining"]
         options += [part for name_ in self._nodes.types for part in ("--type", name_)]
-        proxy = await self._open_proxy(name) if self._proxied else None
-        if proxy:
-            options += ["--listen", f"/ip4/{HOST}/tcp/{proxy.inner}", "--announce", f"/ip4/{HOST}/tcp/{proxy.outer}"]
+        proxy: int | None = await self._nursery.start(self.proxies.open, name) if self._proxied else None
+        options += ["--announce", f"/ip4/{HOST}/tcp/{proxy}"] if proxy else []
         launched = now_ms()
         device = self._fleet.start(name, *options, *self._nodes.options, bootstrap=bootstrap)
         member = self.all[name] = Member(name, device, launched)
         status = await trio.to_thread.run_sync(device.await_up, abandon_on_cancel=True)
         member.up = now_ms()
-        member.address = f"/ip4/{HOST}/tcp/{proxy.outer}/p2p/{status['peer_id']}" if proxy else status["addresses"][0]
+        member.address = f"/ip4/{HOST}/tcp/{proxy}/p2p/{status['peer_id']}" if proxy else status["addresses"][0]
         self._up[name].set()
         return member
 
@@ -136,17 +136,8 @@ class Members:
     def _pids(self) -> dict[int, str]:
         return {member.device.process.pid: name for name, member in self.all.items() if not member.killed}
 
-    async def _open_proxy(self, name: str) -> "_Ports":
-        inner = free_port()
-        return _Ports(await self._nursery.start(self.proxies.open, name, inner), inner)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ports:
-    """The port that others know, and the node's own."""
-
-    outer: int
-    inner: int
+    def _port(self, name: str) -> int | None:
+        return processes.listening(self.all[name].device.process.pid) if name in self.all else None
 
 
 def now_ms() -> int:

@@ -12,9 +12,9 @@ PROC: Final = Path("/proc")
 _UTIME, _STIME = 11, 12
 """Places in /proc/PID/stat behind the command's name, see proc(5)."""
 _MB: Final = 1024 * 1024
-_LISTEN_HEADER: Final = 1
-_LOCAL, _REMOTE, _INODE = 1, 2, 9
+_LOCAL, _REMOTE, _STATE, _INODE = 1, 2, 3, 9
 """Columns of /proc/net/tcp, see proc(5)."""
+_LISTENING: Final = "0A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +72,37 @@ def owner(local: int, remote: int, pids: Mapping[int, str]) -> str | None:
 
     :param pids: the processes' names by their ids.
     """
-    with suppress(OSError, ValueError, IndexError):
-        for line in (PROC / "net" / "tcp").read_text().splitlines()[_LISTEN_HEADER:]:
-            columns = line.split()
-            if _port(columns[_LOCAL]) == local and _port(columns[_REMOTE]) == remote:
-                link = f"socket:[{columns[_INODE]}]"
-                return next((name for pid, name in pids.items() if _holds(pid, link)), None)
+    for columns in _connections():
+        if _port(columns[_LOCAL]) == local and _port(columns[_REMOTE]) == remote:
+            return next((name for pid, name in pids.items() if columns[_INODE] in _inodes(pid)), None)
     return None
+
+
+def listening(pid: int) -> int | None:
+    """Return the lowest TCP port over IPv4 that a process listens on, None if it does not."""
+    held = _inodes(pid)
+    return min(
+        (_port(one[_LOCAL]) for one in _connections() if one[_STATE] == _LISTENING and one[_INODE] in held), default=None
+    )
+
+
+def _connections() -> list[list[str]]:
+    with suppress(OSError):
+        return [line.split() for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]]
+    return []
 
 
 def _port(address: str) -> int:
     return int(address.rpartition(":")[2], 16)
 
 
-def _holds(pid: int, link: str) -> bool:
+def _inodes(pid: int) -> set[str]:
+    """The inodes of a process's sockets."""
+    found = set()
     with suppress(OSError):
-        return any(_points_to(file, link) for file in (PROC / str(pid) / "fd").iterdir())
-    return False
-
-
-def _points_to(file: Path, link: str) -> bool:
-    with suppress(OSError):
-        return str(file.readlink()) == link
-    return False
+        for file in (PROC / str(pid) / "fd").iterdir():
+            with suppress(OSError):  # it was closed meanwhile
+                kind, _, inode = str(file.readlink()).partition(":")
+                if kind == "socket":
+                    found.add(inode.strip("[]"))
+    return found

@@ -36,18 +36,20 @@ class Proxies:
     """The proxies of a fleet.
 
     :param pids: gives the nodes' names by process id, as they are now.
+    :param port: gives the port that a node itself listens on, None while it does not.
     """
 
-    def __init__(self, pids: Callable[[], Mapping[int, str]]) -> None:
+    def __init__(self, pids: Callable[[], Mapping[int, str]], port: Callable[[str], int | None]) -> None:
         self._pids = pids
+        self._port = port
         self._apart: tuple[frozenset[str], ...] = ()
         self._open: list[_Passage] = []
 
-    async def open(self, name: str, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Pass on what comes for the node ``name`` to its own ``port`` until cancelled; started with the proxy's port."""
+    async def open(self, name: str, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Pass on what comes for the node ``name`` until cancelled; started with the proxy's port."""
         (listener,) = await trio.open_tcp_listeners(0, host=HOST)
         task_status.started(listener.socket.getsockname()[1])
-        await trio.serve_listeners(partial(self._pass, name, port), [listener])
+        await trio.serve_listeners(partial(self._pass, name), [listener])
 
     def cut(self, *groups: Collection[str]) -> None:
         """Part the groups from each other, until :meth:`heal`."""
@@ -64,9 +66,10 @@ class Proxies:
         """A caller that nobody knows is nobody's friend."""
         return not self._apart or any({passage.caller, passage.called} <= group for group in self._apart)
 
-    async def _pass(self, name: str, port: int, outside: trio.SocketStream) -> None:
+    async def _pass(self, name: str, outside: trio.SocketStream) -> None:
         passage = _Passage(owner(_port(outside.socket.getpeername()), _port(outside.socket.getsockname()), self._pids()), name)
-        if not self._may(passage):
+        port = self._port(name)
+        if port is None or not self._may(passage):
             _reset(outside)
             return
         self._open.append(passage)
@@ -82,19 +85,6 @@ class Proxies:
             _reset(outside)  # the node is not there (any more)
         finally:
             self._open.remove(passage)
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is free now.
-
-    :raises NetworkError: there is none.
-    """
-    try:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            return _port(probe.getsockname())
-    except OSError as error:
-        raise NetworkError(f"no port is free on {HOST}: {error.strerror}") from error
 
 
 def _port(address: object) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +11,8 @@ from espeer.sim import processes
 from espeer.sim.processes import Sample
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is /proc only on Linux")
+
+LISTENER = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
 
 MB = 1024 * 1024
 
@@ -42,6 +45,15 @@ def test_a_share_of_a_core_needs_a_span_of_time() -> None:
     assert processes.cpu_share(samples, 8.5, 9.5) is None
     assert processes.peak_mb(samples, 0, 5) == 1.0
     assert processes.peak_mb(samples, 20, 30) is None
+
+
+def test_the_port_that_a_process_listens_on_is_found() -> None:
+    with subprocess.Popen([sys.executable, "-c", LISTENER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
+        assert listener.stdout is not None
+        port = int(listener.stdout.readline())
+        assert processes.listening(listener.pid) == port
+        listener.communicate(b"\n")
+    assert processes.listening(listener.pid) is None
 
 
 def test_the_owner_of_a_connection_is_found_by_its_ports() -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from espeer.sim.proxies import HOST, Proxies, free_port
+from espeer.sim.proxies import HOST, Proxies
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="proxies ask Linux's /proc who calls")
 
@@ -21,11 +21,11 @@ async def echo(stream: trio.SocketStream) -> None:
 @asynccontextmanager
 async def proxy(caller: str = "n1") -> AsyncIterator[tuple[Proxies, int]]:
     """Open a proxy in front of an echo that is called n2."""
-    proxies = Proxies(lambda: {os.getpid(): caller})
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host=HOST)
+        proxies = Proxies(lambda: {os.getpid(): caller}, lambda _: listener.socket.getsockname()[1])
         nursery.start_soon(trio.serve_listeners, echo, [listener])
-        port = await nursery.start(proxies.open, "n2", listener.socket.getsockname()[1])
+        port = await nursery.start(proxies.open, "n2")
         with trio.fail_after(10):
             yield proxies, port
         nursery.cancel_scope.cancel()
@@ -68,19 +68,17 @@ async def test_a_cut_leaves_those_of_one_side_together() -> None:
 
 
 async def test_while_there_is_a_cut_strangers_are_not_let_in() -> None:
-    proxies = Proxies(dict)
-    async with trio.open_nursery() as nursery:
-        port = await nursery.start(proxies.open, "n2", free_port())
+    async with proxy(caller="n7") as (proxies, port):
         proxies.cut({"n1"}, {"n2"})
         async with await trio.open_tcp_stream(HOST, port) as stream:
             assert not await says(stream)
-        nursery.cancel_scope.cancel()
 
 
-async def test_a_gate_to_a_node_that_is_gone_resets() -> None:
-    proxies = Proxies(dict)
+@pytest.mark.parametrize("inner", [None, 1])  # it does not listen yet; nobody listens there any more
+async def test_a_proxy_to_a_node_that_is_not_there_resets(inner: int | None) -> None:
+    proxies = Proxies(dict, lambda _: inner)
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(proxies.open, "n2", free_port())
+        port = await nursery.start(proxies.open, "n2")
         async with await trio.open_tcp_stream(HOST, port) as stream:
             assert not await says(stream)
         nursery.cancel_scope.cancel()
