@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 import trio
+from libp2p.crypto.serialization import deserialize_public_key
+from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import signature_validator
 
@@ -27,7 +29,8 @@ AUTHOR_BURST: Final = 200.0
 """Records of one author that gossip takes in a second. What is over it is left to sync."""
 REPLAY_RATE: Final = 10.0
 REPLAY_BURST: Final = 500.0
-"""Messages a second that a peer may bring with nothing new in them."""
+"""Messages a second that a peer may publish with nothing new in them."""
+SEQNO_SIZE: Final = 8
 RECENT: Final = 32 * 1024
 """How many records are remembered as known: 4 MB."""
 FRESH_MS: Final = records.MAX_CLOCK_SKEW_MS
@@ -64,7 +67,8 @@ class Screen:
         new = [signed for signed in batch if signed.id not in self._recent]
         if not new:
             self._counters.replayed += 1
-            if not self._replays.take(forwarder, now):
+            # only for what it published: a third peer may bring us both the same, in messages of different names
+            if str(ID(message.from_id)) == forwarder and not self._replays.take(forwarder, now):
                 raise Flooding("messages with nothing new in them")
             return Verdict.IGNORE, []
         shares = Counter(signed.record.author for signed in new)
@@ -72,7 +76,7 @@ class Screen:
             self._verify(message, [])
             self._counters.dropped += len(new)
             return Verdict.KEEP, []
-        self._verify(message, new)
+        self._verify(message, batch)  # those that we know, too: whom we pass the message on to may not, and would blame us
         for author, count in shares.items():  # not before: who forges records must not use up their author's share
             self._authors.take(author, now, count)
         self.note(new)
@@ -81,10 +85,17 @@ class Screen:
 
     def _verify(self, message: rpc_pb2.Message, batch: list[SignedRecord]) -> None:
         try:
-            signed = signature_validator(message)
+            signed = signature_validator(message) and _is_senders(message.key, message.from_id)
         except Exception as error:
             raise BadSignature(f"a gossip message's sender or key cannot be read: {error}") from error
         if not signed:
             raise BadSignature("a gossip message is not signed by its sender")
+        if len(message.seqno) != SEQNO_SIZE:  # libp2p takes any, other implementations do not
+            raise ProtocolError(f"a gossip message's seqno does not have {SEQNO_SIZE} bytes")
         for record in batch:
             records.verify(record, now_ms=self._now_ms())
+
+
+def _is_senders(key: bytes, sender: bytes) -> bool:
+    """Whether ``key`` is that of ``sender``, or left out. libp2p looks at it only where the sender's id does not hold it."""
+    return not key or ID.from_pubkey(deserialize_public_key(key)) == ID(sender)

@@ -19,13 +19,13 @@ SENDER = identity(5)
 FORWARDER = "some peer"
 
 
-def message(*batch: SignedRecord, data: bytes | None = None) -> rpc_pb2.Message:
+def message(*batch: SignedRecord, data: bytes | None = None, seqno: bytes | None = None) -> rpc_pb2.Message:
     """A message that is signed as it should be."""
     made = rpc_pb2.Message(
         data=encode_batch(batch)[0] if data is None else data,
         topicIDs=["/espeer/1/test/biology"],
         from_id=ID.from_string(SENDER.peer_id).to_bytes(),
-        seqno=time.time_ns().to_bytes(8, "big"),
+        seqno=time.time_ns().to_bytes(8, "big") if seqno is None else seqno,
     )
     made.signature = SENDER.key_pair.private_key.sign(b"libp2p-pubsub:" + made.SerializeToString())
     return made
@@ -63,14 +63,43 @@ async def test_what_we_published_is_known(screen: Screen) -> None:
 
 async def test_who_replays_without_end_is_told_on(autojump_clock: trio.testing.MockClock, screen: Screen) -> None:
     again = message(record(1))
-    screen.judge(FORWARDER, again, "biology")
+    screen.judge(SENDER.peer_id, again, "biology")
     for _ in range(int(REPLAY_BURST)):
-        screen.judge(FORWARDER, again, "biology")
+        screen.judge(SENDER.peer_id, again, "biology")
     with pytest.raises(Flooding):
-        screen.judge(FORWARDER, again, "biology")
-    screen.judge("another", again, "biology")
+        screen.judge(SENDER.peer_id, again, "biology")
     await trio.sleep(1)
-    screen.judge(FORWARDER, again, "biology")
+    screen.judge(SENDER.peer_id, again, "biology")
+
+
+async def test_who_passes_on_what_another_publishes_twice_is_not_told_on(screen: Screen) -> None:
+    again = message(record(1))
+    for _ in range(int(REPLAY_BURST) + 2):
+        screen.judge(FORWARDER, again, "biology")
+
+
+async def test_a_known_record_with_a_forged_signature_is_not_passed_on_beside_a_new_one(screen: Screen) -> None:
+    old, new = records(2)
+    screen.judge(FORWARDER, message(old), "biology")
+    forged = SignedRecord(old.record, old.body, bytes(64))
+    with pytest.raises(BadSignature):
+        screen.judge(FORWARDER, message(forged, new), "biology")
+
+
+@pytest.mark.parametrize("seqno", [b"", b"1234567", b"123456789"])
+async def test_what_other_implementations_do_not_take_is_not_passed_on(screen: Screen, seqno: bytes) -> None:
+    with pytest.raises(ProtocolError, match="seqno"):
+        screen.judge(FORWARDER, message(record(1), seqno=seqno), "biology")
+
+
+async def test_the_key_of_another_is_not_passed_on(screen: Screen) -> None:
+    good = message(record(1))
+    good.key = SENDER.key_pair.public_key.serialize()
+    bad = message(record(2))
+    bad.key = identity(6).key_pair.public_key.serialize()
+    assert screen.judge(FORWARDER, good, "biology")[0] is Verdict.FORWARD
+    with pytest.raises(BadSignature):
+        screen.judge(FORWARDER, bad, "biology")
 
 
 async def test_an_old_record_is_taken_and_not_passed_on(screen: Screen) -> None:
