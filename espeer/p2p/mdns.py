@@ -4,7 +4,6 @@ It is a UDP socket in trio and no more: py-libp2p's own runs threads that write 
 sleep in them, and ask the machine for a route to the internet (docs/architecture.md).
 """
 
-import ipaddress
 import math
 import random
 import socket
@@ -13,12 +12,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-import ifaddr
 import trio
 
 from espeer.log import get_logger
 from espeer.p2p.addresses import PeerAddress, usable
 from espeer.p2p.beacon import MAX_DATAGRAM, answer, at_host, hear, question
+from espeer.p2p.interfaces import hosts
 from espeer.p2p.limits import Bucket
 
 GROUP: Final = "224.0.0.251"
@@ -84,7 +83,7 @@ class Mdns:
         joined: set[str] = set()
         wait = FIRST_ASK_SECONDS
         while True:
-            for host in _hosts():
+            for host in hosts():
                 if host not in joined:  # the network may have changed
                     joined.add(host)
                     _join(wire, host)
@@ -97,7 +96,7 @@ class Mdns:
             await self._asked.wait()
             await trio.sleep(self._rng.uniform(0, MAX_DELAY))
             self._asked = trio.Event()
-            for host in _hosts():
+            for host in hosts():
                 if addresses := at_host(usable(reached()), host):
                     await self._say(wire, host, answer(name, self._network, host, addresses))
             await trio.sleep(ANSWER_SECONDS)
@@ -156,9 +155,3 @@ def _join(wire: trio.socket.SocketType, host: str) -> None:
         wire.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(GROUP) + socket.inet_aton(host))
     except OSError as error:
         log.debug("no mDNS here", host=host, reason=str(error))
-
-
-def _hosts() -> list[str]:
-    """Our IPv4 addresses, one of each interface but loopback."""
-    found = ([ip.ip for ip in adapter.ips if isinstance(ip.ip, str)] for adapter in ifaddr.get_adapters())
-    return [hosts[0] for hosts in found if hosts and not ipaddress.ip_address(hosts[0]).is_loopback]

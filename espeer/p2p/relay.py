@@ -14,14 +14,18 @@ from libp2p.abc import INetStream
 from libp2p.connection_types import ConnectionType
 from libp2p.peer.id import ID
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, Limit, PeerId, Reservation, Status, StopMessage
+from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 
 from espeer.errors import NetworkError, ProtocolError
 from espeer.log import get_logger
+from espeer.p2p.addresses import PeerAddress, seen_from_outside, usable
 from espeer.p2p.circuit import HOP, STOP, is_direct, peer_id_of, receive, reset, send, status_name
 from espeer.p2p.door import Blame, Counters
 from espeer.p2p.hardening import guard
 from espeer.p2p.host import Node
+from espeer.p2p.interfaces import hosts
 from espeer.p2p.limits import Buckets
+from espeer.p2p.lobby import source_of
 from espeer.p2p.slots import Limits, Slots
 
 REQUEST_RATE: Final = 1.0
@@ -29,6 +33,8 @@ REQUEST_RATE: Final = 1.0
 REQUEST_BURST: Final = 16.0
 STALL_SECONDS: Final = 30.0
 """How long an end may take none of what the other sends."""
+MAX_ADDRESSES: Final = 16
+"""How many addresses of ours a reservation tells."""
 _CHUNK: Final = 64 * 1024
 
 log = get_logger(__name__)
@@ -81,17 +87,23 @@ class Relay:
         if _is_relayed(stream) or host is None:
             return _status(Status.PERMISSION_DENIED)
         self._forget_lost(node)
-        if not self._slots.reserve(str(peer_id), host[0], self._now()):
+        if not self._slots.reserve(str(peer_id), source_of(host[0]), self._now()):
             return _status(Status.RESERVATION_REFUSED)
         answer = _status(Status.OK)
         answer.reservation.CopyFrom(
             Reservation(
                 expire=math.floor(self._now() + self._limits.seconds),
-                addrs=[address.to_bytes() for address in node.host.get_addrs()],
+                addrs=[Multiaddr(str(address)).to_bytes() for address in self._addresses(node)],
             )
         )
         answer.limit.CopyFrom(self._limit())
         return answer
+
+    def _addresses(self, node: Node) -> list[PeerAddress]:
+        """Where we are, for those who make their own addresses of it."""
+        told = usable(str(address) for address in node.host.get_addrs())
+        seen = (seen_from_outside(address, host) for address in told for host in (None, *hosts()))
+        return list(dict.fromkeys(address for address in seen if address is not None))[:MAX_ADDRESSES]
 
     def _forget_lost(self, node: Node) -> None:
         """A reservation ends with its connection."""

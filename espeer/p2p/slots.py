@@ -9,7 +9,7 @@ class Limits:
     """What a relay gives.
 
     :ivar reservations: how many peers may be reachable through it at a time.
-    :ivar per_host: how many of these from one IP address.
+    :ivar per_host: how many of these from one IP address, or one IPv6 site.
     :ivar seconds: how long a reservation lasts unless it is refreshed.
     :ivar circuits: how many circuits there may be at a time.
     :ivar per_peer: how many of these may begin, or end, at one peer.

@@ -12,9 +12,11 @@ from libp2p.host.exceptions import StreamFailure
 from libp2p.peer.id import ID
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, PeerId, Status, StopMessage
 from libp2p.utils import encode_varint_prefixed
+from multiaddr import Multiaddr
 from replicas import PATIENCE, Peer, records
 from stranger import Stranger, stranger, until_reset
 
+from espeer.p2p import relay as relay_module
 from espeer.p2p import reservations
 from espeer.p2p.circuit import HOP, STOP, Circuit, receive, send
 from espeer.p2p.slots import Limits
@@ -179,6 +181,21 @@ async def test_a_relay_without_room_is_tried_on(nursery: trio.Nursery, caplog: p
     await a.stop()
     with trio.fail_after(PATIENCE):
         await b.swarm.relayed()
+
+
+async def test_a_relay_tells_where_it_is_also_when_it_listens_on_all_interfaces(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    r = await relay(nursery)
+    here = Multiaddr(r.address)
+    everywhere = r.address.replace("127.0.0.1", "0.0.0.0")
+    async with stranger(r) as attacker:
+        monkeypatch.setattr(relay_module, "hosts", lambda: ["192.0.2.7", "198.51.100.7"])
+        monkeypatch.setattr(r.swarm._node.host, "get_addrs", lambda: [Multiaddr(everywhere), here])
+        _, answer = await ask(attacker, RESERVE)
+    assert [str(Multiaddr(told)) for told in answer.reservation.addrs] == [
+        everywhere.replace("0.0.0.0", host) for host in ("192.0.2.7", "198.51.100.7", "127.0.0.1")
+    ]
 
 
 async def test_nobody_reserves_for_somebody_else(nursery: trio.Nursery) -> None:
