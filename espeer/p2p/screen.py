@@ -2,8 +2,8 @@
 
 Measured on 2 cores with Python 3.11: to read a message of 1 record takes 11 µs, of 64 records 0.56 ms; to verify it 0.05 ms
 and 3.4 ms, its own signature 0.05 ms and 0.3 ms. To deliver and pass on a message costs libp2p 2 to 3 ms, so all of it is
-done at once, while the peer that sent it waits: nobody passes on what is not verified, and a known record costs no more than
-to be read.
+done at once, while the peer that sent it waits: nobody passes on what is not verified, and a message of known records costs
+no more than to be read.
 """
 
 from collections import Counter
