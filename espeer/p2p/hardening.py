@@ -17,6 +17,7 @@ from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.identity.identify_push import identify_push
 from libp2p.io.exceptions import MessageTooLarge
 from libp2p.io.trio import TrioTCPStream
+from libp2p.network import swarm as swarm_module
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.connection import swarm_connection
 from libp2p.network.stream.exceptions import StreamEOF
@@ -31,6 +32,7 @@ from libp2p.stream_muxer.yamux import yamux as yamux_module
 from espeer.errors import FrameTooLarge, ProtocolError
 from espeer.p2p.door import Blame
 from espeer.p2p.muxer import MAX_WINDOW, SafeYamux
+from espeer.p2p.psk import PrivateConnection
 
 OUTBOUND_QUEUE: Final = 256
 """Gossip messages that may wait for one slow peer."""
@@ -171,6 +173,8 @@ def apply() -> None:
         (pubsub_module, "env_to_send_in_RPC", _no_record),
         (gossipsub_module, "env_to_send_in_RPC", _no_record),
         (TrioTCPStream, "get_remote_address", _remote_address),
+        # Fault closed: private networks of py-libp2p alone, see espeer.p2p.psk.
+        (swarm_module, "new_protected_conn", lambda connection, psk: PrivateConnection(connection, bytes.fromhex(psk))),
         (muxer_multistream, "Yamux", SafeYamux),
         # Fault closed: a peer may make its window, and a frame, of 16 MiB.
         (yamux_module, "MAX_WINDOW_SIZE", MAX_WINDOW),

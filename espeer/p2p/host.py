@@ -107,17 +107,20 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node(identity: Identity, listen: Sequence[Multiaddr], *, gate: Gate, watch: Watch) -> AsyncIterator[Node]:
+async def open_node(
+    identity: Identity, listen: Sequence[Multiaddr], *, gate: Gate, watch: Watch, psk: bytes | None = None
+) -> AsyncIterator[Node]:
     """Run a libp2p node that listens on ``listen`` while the context is entered.
 
     libp2p runs in a shielded task of its own: when it is cancelled from outside it leaves sockets open, so it is closed
     first (within :data:`CLOSE_SECONDS`) and cancelled then. If it fails by itself, the context is left with its error.
 
     :param gate: who may be connected.
+    :param psk: the key of a private network, see :mod:`espeer.p2p.psk`.
     :raises AddressInUse: cannot listen there. As all errors from here, it may come in an ExceptionGroup.
     """
     hardening.apply()
-    node = _build(identity, gate, watch)
+    node = _build(identity, gate, watch, psk)
     ready, stop = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve, node, listen, ready, stop)
@@ -160,7 +163,7 @@ async def _close(node: Node) -> None:
         await node.host.close()
 
 
-def _build(identity: Identity, gate: Gate, watch: Watch) -> Node:
+def _build(identity: Identity, gate: Gate, watch: Watch, psk: bytes | None) -> Node:
     key_pair = identity.key_pair
     host = new_host(
         key_pair=key_pair,
@@ -174,6 +177,7 @@ def _build(identity: Identity, gate: Gate, watch: Watch) -> Node:
             enable_metrics=False, enable_memory_limits=False, enable_circuit_breaker=False, enable_graceful_degradation=False
         ),
         disable_identify_address_discovery=True,
+        psk=psk.hex() if psk else None,
     )
     network = host.get_network()
     if not isinstance(network, Network):

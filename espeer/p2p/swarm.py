@@ -68,6 +68,7 @@ class Swarm:
     :param repair_interval: average seconds between syncs with a random peer.
     :param allow: peer ids; if there are any, only these peers are talked to.
     :param deny: peer ids of peers that are never talked to.
+    :param psk: the key of a private network: only nodes that have it can connect.
     :param relays: multiaddrs, with ``/p2p/PEERID``, of relays to be reached through; :data:`FIND_RELAYS` among them has it
         ask the peers that it dials, too.
     :param relay_service: what to give others as their relay, if anything.
@@ -89,6 +90,7 @@ class Swarm:
         repair_interval: float = 20.0,
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
+        psk: bytes | None = None,
         relays: Sequence[str] = (),
         relay_service: Limits | None = None,
         mdns: bool = False,
@@ -100,6 +102,7 @@ class Swarm:
         self._rng = rng
         self._node: Node | None = None
         self._links = Links()
+        self._psk = psk
         self._bans = Bans(self.counters)
         self._gate = Gate(allow=map(parse_peer_id, allow), deny=map(parse_peer_id, deny), banned=self._bans.banned)
         relay_addresses = [parse_relay(address) for address in relays if address != FIND_RELAYS]
@@ -184,7 +187,7 @@ class Swarm:
             self._gossip.accepts, self._subscribed, self._gossip.judge, self._bans.blame, self._bans.banned, self._bans.score
         )
         try:
-            async with open_node(self._identity, self._listen, gate=self._gate, watch=watch) as node:
+            async with open_node(self._identity, self._listen, gate=self._gate, watch=watch, psk=self._psk) as node:
                 node.network.register_notifee(LinksNotifee(self._links, self._greeter.request))
                 node.network.transport_manager.add_transport(CircuitTransport(node.network, node.open_stream, node.dial))
                 if self._relay is not None:

@@ -96,6 +96,7 @@ class Peer:
         repair_interval: float = 20.0,
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
+        psk: bytes | None = None,
         relays: Sequence[str] = (),
         relay_service: Limits | None = None,
     ) -> None:
@@ -114,6 +115,7 @@ class Peer:
             repair_interval=repair_interval,
             allow=allow,
             deny=deny,
+            psk=psk,
             relays=relays,
             relay_service=relay_service,
         )
