@@ -112,6 +112,7 @@ class KeySet:
         self._chunks = [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
         self._heads = [chunk[0] for chunk in self._chunks]
         self._sums = [_sum(chunk) for chunk in self._chunks]
+        self._size = len(ordered)
         self._snapshot: Keys | None = None
 
     @classmethod
@@ -119,6 +120,7 @@ class KeySet:
         """A set of the same keys, at next to no cost."""
         same = cls()
         same._chunks, same._heads, same._sums = keys.parts()
+        same._size = len(keys)
         return same
 
     def add(self, key: bytes) -> None:
@@ -134,7 +136,12 @@ class KeySet:
         grown = [self._sums[place] + _sum([key])] if chunk and len(parts) == 1 else map(_sum, parts)
         self._sums[place : place + 1] = grown
         self._chunks[place : place + 1] = parts
+        self._size += 1
         self._snapshot = None
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return self._size
 
     def snapshot(self) -> Keys:
         """Return the keys as they are now."""

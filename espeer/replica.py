@@ -16,7 +16,7 @@ from typing import Final
 
 from espeer import snapshot
 from espeer.bm25 import SMALL_CORPUS, BM25Index
-from espeer.errors import InputError, TypeNotHeld
+from espeer.errors import InputError, StoreFull, TypeNotHeld
 from espeer.keys import Keys, KeySet, Offer, key_of
 from espeer.log import get_logger
 from espeer.records import ID_SIZE, Experience, Retraction, SignedRecord, load
@@ -35,9 +35,13 @@ RETRACTED: Final = "retracted"
 UNDONE: Final = "undone"
 """A condensate that was taken back."""
 
+FOREIGN: Final = ("gossip", "sync", "submit")
+"""How the records of other nodes come."""
 REFINED: Final = "refined"
 """How the condensates of our own refinement come: they stay here."""
 
+MAX_KNOWN: Final = 1_000_000
+"""The most records of a type that are known, evicted ones too; further ones from other nodes are refused (100 MB of memory)."""
 MIN_COVERAGE: Final = 0.15
 """A recalled experience holds at least this share of the query's terms; below it, a shared word is chance."""
 
@@ -143,12 +147,14 @@ class Replica:
         :param episode: the number of the episode that the (one) record was distilled from.
         :returns: the new ones.
         :raises TypeNotHeld: one is of a type not held here.
-        :raises StoreFull: no room; nothing was added.
+        :raises StoreFull: no room, or others' records are too many; nothing was added.
         """
         for signed in records:
             if signed.record.type not in self.types:
                 raise TypeNotHeld(f"this node does not hold the type {signed.record.type!r}; it holds {', '.join(self.types)}")
         with self._lock:
+            if via in FOREIGN and any(len(self._keys[name]) >= MAX_KNOWN for name in {s.record.type for s in records}):
+                raise StoreFull(f"this node knows {MAX_KNOWN:,} records of a type and takes no more of it from others")
             with self.store.transaction():
                 new = [signed for signed in records if self.store.insert_record(signed, via=via, now_ms=self._clock())]
                 changed = [id_ for signed in new for id_ in self._store_state(signed)]

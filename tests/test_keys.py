@@ -77,7 +77,7 @@ def test_a_snapshot_does_not_change() -> None:
         same.add(key)
     assert len(before) == 300
     assert before.fingerprint(0, 300) == told
-    assert len(growing.snapshot()) == len(same.snapshot()) == 600
+    assert len(growing) == len(growing.snapshot()) == len(same) == len(same.snapshot()) == 600
 
 
 def test_variable_length_integers() -> None:

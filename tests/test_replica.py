@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from espeer import records
-from espeer.errors import InputError, TypeNotHeld
+from espeer import replica as replica_module
+from espeer.errors import InputError, StoreFull, TypeNotHeld
 from espeer.keys import KeySet, Offer, key_of
 from espeer.records import Retraction, SignedRecord, encode
 from espeer.replica import Replica
@@ -131,6 +132,17 @@ def test_others_are_offered_what_is_there_but_nothing_that_was_taken_back(
             KeySet(key_of(signed.record.created, signed.id) for signed in everything).snapshot().ids()
         )
         assert len(view.keys("valves")) == 0
+
+
+def test_only_so_many_records_of_others_are_known(tmp_path: Path, experience: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_module, "MAX_KNOWN", 2)
+    replica = open_replica(tmp_path)
+    replica.add([experience(f"Fault F{number}: purge.") for number in range(2)], via="sync")
+    for via in ("gossip", "sync", "submit"):
+        with pytest.raises(StoreFull, match="takes no more"):
+            replica.add([experience("E42 means air in the line.")], via=via)
+    assert len(replica) == 2
+    assert len(replica.add([experience("E42 means air in the line.")], via="own")) == 1
 
 
 def test_records_are_shown_by_the_beginning_of_their_id(tmp_path: Path, experience: Make) -> None:

@@ -1,6 +1,7 @@
 """Gossip: the fast path of new records, one topic per type. What it drops, sync brings."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -21,9 +22,11 @@ OUTBOX: Final = 4096
 """How many records may wait to be published."""
 INBOX: Final = 256
 """How many gossip messages may wait for the door: 16 MiB at the most."""
-RATE: Final = 20.0
-"""Messages published per second; libp2p's publish has no backpressure of its own."""
-BURST: Final = 5
+RATE: Final = 5.0
+"""Messages published per second. What is made meanwhile goes out together: a message costs every node far more than a record."""
+BURST: Final = 3
+AT_ONCE: Final = 256
+"""How many records are stored in one transaction, if so many wait."""
 
 log = get_logger(__name__)
 
@@ -92,6 +95,9 @@ class Gossip:
 
     async def _deliver(self) -> None:
         async for batch in self._inbox_out:
+            with suppress(trio.WouldBlock):
+                while len(batch) < AT_ONCE:
+                    batch += self._inbox_out.receive_nowait()
             try:
                 new = await self._door.add(batch, via="gossip")
             except EspeerError as error:
