@@ -23,7 +23,7 @@ OUTBOX: Final = 4096
 INBOX: Final = 256
 """How many gossip messages may wait for the door: 16 MiB at the most."""
 RATE: Final = 5.0
-"""Messages published per second. What is made meanwhile goes out together: a message costs every node far more than a record."""
+"""Messages published per second. What is made meanwhile goes out together: a message costs far more than a record."""
 BURST: Final = 3
 AT_ONCE: Final = 256
 """How many records are stored in one transaction, if so many wait."""
@@ -94,10 +94,11 @@ class Gossip:
         return verdict
 
     async def _deliver(self) -> None:
-        async for batch in self._inbox_out:
+        async for first in self._inbox_out:
+            batch = first
             with suppress(trio.WouldBlock):
                 while len(batch) < AT_ONCE:
-                    batch += self._inbox_out.receive_nowait()
+                    batch = batch + self._inbox_out.receive_nowait()
             try:
                 new = await self._door.add(batch, via="gossip")
             except EspeerError as error:
