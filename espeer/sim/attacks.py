@@ -110,11 +110,12 @@ class Session:
         if self.tally.sent > MOST_BYTES:
             raise Enough
 
-    def record(self, number: int, kind: str) -> SignedRecord:
+    def record(self, number: int, kind: str, author: Identity | None = None) -> SignedRecord:
         """A record that is as it should be."""
+        author = author or self.identity
         text = f"lesson {number} of {self.rng.random()}: turn it off and on again"
-        made = Experience(kind, text, time.time_ns() // 1_000_000, self.identity.public, "attacker", "extractive")
-        return records.sign(made, self.identity.sign)
+        made = Experience(kind, text, time.time_ns() // 1_000_000, author.public, "attacker", "extractive")
+        return records.sign(made, author.sign)
 
     def message(self, data: bytes) -> bytes:
         """A gossip message, signed as it should be, in the RPC that carries it."""
@@ -199,6 +200,15 @@ async def replay(session: Session) -> None:
             await session.send(stream, session.message(data))
 
 
+async def flood(session: Session) -> None:
+    """Good records without end, each by an author of its own."""
+    stream = await session.open(MESHSUB)
+    for number in range(1_000_000):
+        author = Identity(session.rng.randbytes(32))
+        (data,) = encode_batch([session.record(number, session.kind, author)])
+        await session.send(stream, session.message(data))
+
+
 async def slow_reader(session: Session) -> None:
     """Asks for everything and reads nothing: first streams, then the connection itself."""
 
@@ -245,6 +255,7 @@ KINDS: Final[dict[str, Callable[[Session], Awaitable[None]]]] = {
     "forged": forged,
     "wrong-type": wrong_type,
     "replay": replay,
+    "flood": flood,
     "slow-reader": slow_reader,
     "streams": streams,
 }
