@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import msgpack
 import pytest
 import trio
@@ -5,7 +7,7 @@ from replicas import Peer, identity, now_ms, record, records
 from stranger import MESHSUB, rpc, stranger
 
 from espeer.p2p.wire import MAX_BATCH, encode_batch
-from espeer.records import MAX_CLOCK_SKEW_MS, encode
+from espeer.records import MAX_CLOCK_SKEW_MS, SignedRecord, encode
 
 
 def forged() -> bytes:
@@ -71,3 +73,25 @@ async def test_what_the_outbox_has_no_room_for_is_dropped_and_counted() -> None:
     peer.swarm.publish(batch)
     peer.swarm.publish(batch)
     assert peer.swarm.counters.dropped == 6000 - 4096
+
+
+async def test_what_waits_for_the_door_is_given_to_it_together(nursery: trio.Nursery) -> None:
+    """A transaction for each message is what a flood would drown the door with."""
+    peer = Peer(1)
+    sizes = []
+    add = peer.door.add
+
+    async def counted(batch: Sequence[SignedRecord], *, via: str) -> int:
+        sizes.append(len(batch))
+        return await add(batch, via=via)
+
+    peer.door.add = counted
+    waiting = records(400)
+    for signed in waiting[:100]:
+        peer.swarm._gossip._inbox_in.send_nowait([signed])
+    for start in range(100, 400, 50):
+        peer.swarm._gossip._inbox_in.send_nowait(waiting[start : start + 50])
+    nursery.start_soon(peer.swarm._gossip._deliver)
+    await peer.door.until_holds(waiting)
+    assert sizes == [300, 100]
+    nursery.cancel_scope.cancel()
