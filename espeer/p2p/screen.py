@@ -85,7 +85,7 @@ class Screen:
 
     def _verify(self, message: rpc_pb2.Message, batch: list[SignedRecord]) -> None:
         try:
-            signed = signature_validator(message) and _is_senders(message.key, message.from_id)
+            signed = signature_validator(message) and _has_its_senders_key(message)
         except Exception as error:
             raise BadSignature(f"a gossip message's sender or key cannot be read: {error}") from error
         if not signed:
@@ -96,6 +96,6 @@ class Screen:
             records.verify(record, now_ms=self._now_ms())
 
 
-def _is_senders(key: bytes, sender: bytes) -> bool:
-    """Whether ``key`` is that of ``sender``, or left out. libp2p looks at it only where the sender's id does not hold it."""
-    return not key or ID.from_pubkey(deserialize_public_key(key)) == ID(sender)
+def _has_its_senders_key(message: rpc_pb2.Message) -> bool:
+    """Whether the key is the sender's, or left out. libp2p looks at it only where the sender's id does not hold the key."""
+    return not message.HasField("key") or ID.from_pubkey(deserialize_public_key(message.key)) == ID(message.from_id)

@@ -92,12 +92,13 @@ async def test_what_other_implementations_do_not_take_is_not_passed_on(screen: S
         screen.judge(FORWARDER, message(record(1), seqno=seqno), "biology")
 
 
-async def test_the_key_of_another_is_not_passed_on(screen: Screen) -> None:
+@pytest.mark.parametrize("key", [b"", b"k", identity(6).key_pair.public_key.serialize()], ids=["none", "no key", "another's"])
+async def test_a_key_that_is_not_the_senders_is_not_passed_on(screen: Screen, key: bytes) -> None:
     good = message(record(1))
     good.key = SENDER.key_pair.public_key.serialize()
-    bad = message(record(2))
-    bad.key = identity(6).key_pair.public_key.serialize()
     assert screen.judge(FORWARDER, good, "biology")[0] is Verdict.FORWARD
+    bad = message(record(2))
+    bad.key = key
     with pytest.raises(BadSignature):
         screen.judge(FORWARDER, bad, "biology")
 
