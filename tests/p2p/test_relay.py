@@ -252,6 +252,16 @@ async def test_an_idle_circuit_ends_when_its_time_is_over(nursery: trio.Nursery)
         await until(lambda: circuits(r) == 0)
 
 
+async def test_ends_dial_again_when_the_time_of_their_circuit_is_over(nursery: trio.Nursery) -> None:
+    r = await relay(nursery, Limits(circuit_seconds=1))
+    a = await hidden(nursery, 2, r)
+    b = await hidden(nursery, 3, r, a.address)
+    await b.until_connected(a)
+    await b.until_parted(a)
+    await b.until_connected(a)
+    assert r.swarm.counters.circuits >= 2
+
+
 async def test_there_are_only_so_many_circuits(nursery: trio.Nursery) -> None:
     r = await relay(nursery, Limits(per_peer=3))
     a = await hidden(nursery, 2, r)
