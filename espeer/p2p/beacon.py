@@ -22,6 +22,7 @@ from zeroconf import (  # type: ignore[attr-defined] # public, but not marked as
 )
 
 from espeer.p2p.addresses import PeerAddress, seen_from_outside, usable
+from espeer.p2p.psk import fingerprint
 
 SERVICE: Final = "_p2p._udp.local."
 MAX_DATAGRAM: Final = 9000
@@ -50,6 +51,11 @@ class Heard:
 
     asks: bool
     addresses: tuple[PeerAddress, ...]
+
+
+def service_of(psk: bytes | None) -> str:
+    """The service to ask for: a private network, whose key ``psk`` is, has one of its own."""
+    return SERVICE if psk is None else f"_p2p-{fingerprint(psk).hex()}._udp.local."
 
 
 def question(service: str = SERVICE) -> bytes:

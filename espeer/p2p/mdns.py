@@ -16,7 +16,7 @@ import trio
 
 from espeer.log import get_logger
 from espeer.p2p.addresses import PeerAddress, usable
-from espeer.p2p.beacon import MAX_DATAGRAM, answer, at_host, hear, question
+from espeer.p2p.beacon import MAX_DATAGRAM, answer, at_host, hear, question, service_of
 from espeer.p2p.interfaces import hosts
 from espeer.p2p.limits import Bucket
 
@@ -43,12 +43,22 @@ class Mdns:
     """Tells the LAN where we are, and learns who is there.
 
     :param network: name of the network; nodes of others are passed over.
+    :param psk: the key of a private network.
     :param learn: called with addresses of one node, which may be no node at all.
     """
 
-    def __init__(self, own: str, network: str, learn: Callable[[Iterable[PeerAddress]], None], rng: random.Random) -> None:
+    def __init__(
+        self,
+        own: str,
+        network: str,
+        learn: Callable[[Iterable[PeerAddress]], None],
+        rng: random.Random,
+        *,
+        psk: bytes | None = None,
+    ) -> None:
         self._own = own
         self._network = network
+        self._service = service_of(psk)
         self._learn = learn
         self._rng = rng
         self._asked = trio.Event()
@@ -87,7 +97,7 @@ class Mdns:
                 if host not in joined:  # the network may have changed
                     joined.add(host)
                     _join(wire, host)
-                await self._say(wire, host, question())
+                await self._say(wire, host, question(self._service))
             await trio.sleep(wait * self._rng.uniform(0.75, 1.25))
             wait = min(2 * wait, ASK_SECONDS)
 
@@ -98,7 +108,7 @@ class Mdns:
             self._asked = trio.Event()
             for host in hosts():
                 if addresses := at_host(usable(reached()), host):
-                    await self._say(wire, host, answer(name, self._network, host, addresses))
+                    await self._say(wire, host, answer(name, self._network, host, addresses, self._service))
             await trio.sleep(ANSWER_SECONDS)
 
     async def _listen(self, wire: trio.socket.SocketType) -> None:
@@ -107,7 +117,7 @@ class Mdns:
             data, (source, *_) = await wire.recvfrom(MAX_DATAGRAM)
             if not bucket.take(trio.current_time()):
                 continue
-            heard = hear(data, source, self._network)
+            heard = hear(data, source, self._network, self._service)
             if heard.asks:
                 self._asked.set()
             news = [address for address in heard.addresses if address.peer_id != self._own and self._has_room(address.peer_id)]

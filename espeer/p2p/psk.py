@@ -7,6 +7,7 @@ repeat sooner.
 """
 
 import base64
+import hashlib
 import os
 import struct
 from pathlib import Path
@@ -51,6 +52,11 @@ def read_key_file(path: Path) -> bytes:
     if key is None:
         raise ConfigError(f"{path} holds no network key: three lines, {_HEADER}, /base16/ and 64 hexadecimal digits")
     return key
+
+
+def fingerprint(key: bytes) -> bytes:
+    """16 bytes that name the network and tell nothing of its key, as go-libp2p makes them."""
+    return hashlib.shake_128(Salsa20.new(key=key, nonce=b"finprint").encrypt(bytes(64))).digest(16)
 
 
 def format_key(key: bytes) -> str:

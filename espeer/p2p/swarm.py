@@ -110,7 +110,8 @@ class Swarm:
         self._relay = Relay(self.counters, self._bans.blame, relay_service) if relay_service else None
         kept = [*map(parse_peer, bootstrap), *relay_addresses]
         self._dialer = Dialer(identity.peer_id, kept, self._links, rng)
-        self._mdns = Mdns(identity.peer_id, network, partial(self._dialer.learn, source="the LAN"), rng) if mdns else None
+        learn = partial(self._dialer.learn, source="the LAN")
+        self._mdns = Mdns(identity.peer_id, network, learn, rng, psk=psk) if mdns else None
         self._greeter = Greeter(
             network=network,
             links=self._links,

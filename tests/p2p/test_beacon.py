@@ -4,7 +4,7 @@ from replicas import identity
 from zeroconf import DNSIncoming, DNSOutgoing, DNSText
 
 from espeer.p2p.addresses import PeerAddress
-from espeer.p2p.beacon import MAX_ADDRESSES, SERVICE, Heard, answer, at_host, hear, question
+from espeer.p2p.beacon import MAX_ADDRESSES, SERVICE, Heard, answer, at_host, hear, question, service_of
 
 PEER = identity(1).peer_id
 HOST = "192.168.7.11"
@@ -43,6 +43,18 @@ def test_another_network_and_plain_libp2p_are_passed_over() -> None:
     assert hear(answer("n", "office", HOST, [HERE]), HOST, "plant") == NOTHING
     assert hear(told(f"dnsaddr={HERE}"), HOST, "plant") == NOTHING
     assert hear(told("espeer=plant", f"dnsaddr={HERE}", name="x._http._tcp.local."), HOST, "plant") == NOTHING
+
+
+def test_a_private_network_asks_and_answers_for_itself() -> None:
+    service = service_of(bytes(32))
+    assert service != SERVICE == service_of(None)
+    assert hear(question(service), HOST, "plant", service).asks
+    assert hear(question(service), HOST, "plant") == NOTHING
+    assert hear(question(), HOST, "plant", service) == NOTHING
+    data = answer("n" * 40, "plant", HOST, [HERE], service)
+    assert hear(data, HOST, "plant", service).addresses == (HERE,)
+    assert hear(data, HOST, "plant") == NOTHING
+    assert bytes(32).hex() not in service
 
 
 def test_a_node_may_only_say_that_it_is_there_itself() -> None:

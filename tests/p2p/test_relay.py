@@ -9,6 +9,7 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.exceptions import StreamFailure
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.id import ID
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, PeerId, Status, StopMessage
 from libp2p.utils import encode_varint_prefixed
@@ -19,6 +20,7 @@ from stranger import Stranger, stranger, until_reset
 from espeer.p2p import relay as relay_module
 from espeer.p2p import reservations
 from espeer.p2p.circuit import HOP, STOP, Circuit, receive, send
+from espeer.p2p.psk import PrivateConnection
 from espeer.p2p.slots import Limits
 
 RESERVE = HopMessage(type=HopMessage.RESERVE)
@@ -80,6 +82,20 @@ async def test_two_that_listen_nowhere_meet_through_a_relay_that_does_not_hold_t
     assert r.door.held == {}
     assert r.swarm.counters.circuits >= 1
     assert r.swarm.counters.relayed > 0
+
+
+async def test_circuits_of_a_private_network_are_private(nursery: trio.Nursery) -> None:
+    key = bytes(range(32))
+    r = await Peer(1, types=["networking"], relay_service=Limits(), psk=key).start(nursery)
+    held = records(3)
+    a = await hidden(nursery, 2, r, held=held, psk=key)
+    b = await hidden(nursery, 3, r, a.address, psk=key)
+    await b.door.until_holds(held)
+    assert r.swarm.counters.circuits >= 1
+    (circuit,) = [c for c in b.swarm._node.network.get_connections(ID(raw_id(a))) if isinstance(c, SwarmConn)]
+    below = circuit.muxed_conn.secured_conn.conn.read_writer.read_write_closer
+    assert isinstance(below, PrivateConnection)
+    assert isinstance(below.stream, Circuit)
 
 
 async def test_a_peer_hears_of_one_behind_a_relay_from_the_relay(nursery: trio.Nursery) -> None:
