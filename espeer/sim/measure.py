@@ -27,6 +27,7 @@ FIGURES: Final = (
     "errors_logged",
     "nodes_alive",
     "processes_died",
+    "made_s",
     "spread_s",
     "catch_up_s",
     "catch_up_per_s",
@@ -151,8 +152,17 @@ def latencies(made: Sequence[Made], lives: Sequence[Life]) -> dict[str, Any]:
 
 def spread(began: int, lives: Sequence[Life]) -> float | None:
     """Return the seconds from ``began`` (milliseconds) to the last arrival on a living node of what came after it."""
-    received = [row.received for life in lives if life.alive for row in life.rows if row.received >= began]
-    return (max(received) - began) / 1000 if received else None
+    return _until_last(began, (row.received for life in lives if life.alive for row in life.rows))
+
+
+def making(began: int, lives: Sequence[Life]) -> float | None:
+    """Return the seconds from ``began`` (milliseconds) to the last record that a living node made after it."""
+    return _until_last(began, (row.created for life in lives if life.alive for row in life.rows if row.via == OWN))
+
+
+def _until_last(began: int, times: Iterable[int]) -> float | None:
+    last = max(times, default=began - 1)
+    return (last - began) / 1000 if last >= began else None
 
 
 def catch_up(joiner: Life, launched: int, *, synced_bytes: int | None) -> dict[str, Any]:

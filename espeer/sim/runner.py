@@ -204,6 +204,7 @@ async def _figures(scenario: Scenario, members: Members, course: Course) -> dict
     }
     figures |= processes.usage({name: member.samples for name, member in members.all.items()})
     if course.burst is not None:
+        figures["made_s"] = measure.making(course.burst, lives)
         figures["spread_s"] = measure.spread(course.burst, lives)
     if course.healed is not None and not figures["unequal"]:
         figures["equal_after_s"] = measure.spread(course.healed, lives) or 0.0

@@ -95,6 +95,12 @@ def test_the_last_arrival_after_a_moment_counts() -> None:
     assert measure.spread(1000, lives) == 3.5
 
 
+def test_the_last_record_made_after_a_moment_counts() -> None:
+    lives = [life("n1", row(A, created=1400, via="own")), life("n2", row(A, created=1400), row(B, created=800, via="own"))]
+    assert measure.making(1000, lives) == 0.4
+    assert measure.making(2000, lives) is None
+
+
 def test_checks_are_what_counters_grew_by() -> None:
     before = [{"sync_checks": 2, "sync_rounds": 9, "sync_bytes_in": 5000, "sync_bytes_out": 5000}]
     after = [{"sync_checks": 12, "sync_rounds": 19, "sync_bytes_in": 6000, "sync_bytes_out": 7000}]
