@@ -60,7 +60,7 @@ class Reservations:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._own = own
-        self._relays = list(relays)
+        self._relays = {relay.peer_id: relay for relay in reversed(relays)}  # the first address of each
         self._links = links
         self._rng = rng
         self._find = find
@@ -85,7 +85,7 @@ class Reservations:
         self._inbound = 0
         node.host.set_stream_handler(STOP, guard(lambda stream: self._accept(node, stream)))
         async with trio.open_nursery() as nursery:
-            for relay in self._relays:
+            for relay in self._relays.values():
                 nursery.start_soon(self._keep, node, relay)
             if self._find:
                 await self._look(node, nursery)
@@ -107,7 +107,7 @@ class Reservations:
         while True:
             up = self._links.up
             tried &= up
-            for peer_id in sorted(up - tried):
+            for peer_id in sorted(up - tried - self._relays.keys()):
                 if len(self._held) >= FOUND:
                     break
                 tried.add(peer_id)

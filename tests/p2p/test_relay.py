@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+import trio.testing
 from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.exceptions import StreamFailure
@@ -111,6 +112,17 @@ async def test_a_node_finds_relays_among_those_it_dials(nursery: trio.Nursery) -
     a = await Peer(2, plain.address, r.address, listen=None, relays=["auto"]).start(nursery)
     with trio.fail_after(PATIENCE):
         assert await a.swarm.relayed() == [f"{r.address}/p2p-circuit/p2p/{a.identity.peer_id}"]
+
+
+async def test_a_relay_that_is_given_twice_and_found_too_is_asked_once(nursery: trio.Nursery) -> None:
+    r = await relay(nursery)
+    elsewhere = r.address.replace("127.0.0.1", "127.0.0.2")
+    a = await Peer(2, r.address, listen=None, relays=[r.address, "auto", elsewhere]).start(nursery)
+    with trio.fail_after(PATIENCE):
+        await a.swarm.relayed()
+    await trio.testing.wait_all_tasks_blocked(0.1)
+    assert a.swarm.addresses() == [f"{r.address}/p2p-circuit/p2p/{a.identity.peer_id}"]
+    assert a.swarm._reservations._asked == {r.identity.peer_id}
 
 
 async def test_when_the_relay_goes_its_circuits_go_and_come_back_with_it(nursery: trio.Nursery) -> None:
