@@ -12,7 +12,7 @@ import math
 from array import array
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -172,10 +172,10 @@ class BM25Index:
         scores[self._hits(numbers) == 0] = -np.inf  # what was found may score no more than what was not
         return self._best(scores, k)
 
-    def search(self, query: str, k: int, *, label: str | None = None, min_coverage: float = 0.0) -> list[Match]:
+    def search(self, query: str, k: int, *, labels: Collection[str] | None = None, min_coverage: float = 0.0) -> list[Match]:
         """Return the best ``k`` documents that hold a term of the query, best first.
 
-        :param label: only documents with this label.
+        :param labels: only documents with one of these labels.
         :param min_coverage: only documents that hold this share of the query's distinct terms, 0 to 1.
         """
         terms = self.tokenize(query)
@@ -186,8 +186,9 @@ class BM25Index:
         hits = self._hits(numbers)
         distinct = len(set(terms))
         scores[hits < max(1, min_coverage * distinct)] = -np.inf
-        if label is not None:
-            scores[self._labels != self._label_numbers.get(label, -2)] = -np.inf
+        if labels is not None:
+            wanted = [self._label_numbers[label] for label in labels if label in self._label_numbers]
+            scores[~np.isin(self._labels, wanted)] = -np.inf
         return [Match(key, score, int(hits[self._slots[key]]) / distinct) for key, score in self._best(scores, k)]
 
     def neighbours(

@@ -4,7 +4,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import platformdirs
 
@@ -13,7 +13,11 @@ from espeer.records import is_type
 from espeer.scale import Scale, check_threshold
 from espeer.tokens import Tokenizer
 
+Role = Literal["peer", "server", "client"]
+"""What a node is to others: see :class:`Config`."""
+
 MAX_TYPES = 64
+MAX_SERVERS = 16
 _LEAST = (
     ("threads", 1),
     ("context", 256),
@@ -49,6 +53,11 @@ class Config:
     :ivar relay_service: be such a relay for others, within bounds.
     :ivar mdns: look for nodes of the network on the LAN, and be found there.
     :ivar offline: no network at all.
+    :ivar role: "peer" holds a replica and a model; "server" does, too, and takes the experiences that clients submit; "client"
+        holds no replica: it submits what it learns to a server, and has the server recall.
+    :ivar servers: a client's servers, as ``bootstrap``; the first that answers is used.
+    :ivar ask_peers: have questions that name no type go to peers that hold other types, too. A question leaves the node then.
+    :ivar recall_seconds: how long other nodes may take to recall; after that the answer goes on without them.
     :ivar learning: distil what was learnt; without it that waits for the next node on the folder that does.
     :ivar threads: threads for the model; None takes what the machine has.
     :ivar context: tokens of the model's context; None takes the model's own, up to 4,096.
@@ -81,6 +90,10 @@ class Config:
     relay_service: bool = False
     mdns: bool = False
     offline: bool = False
+    role: Role = "peer"
+    servers: tuple[str, ...] = ()
+    ask_peers: bool = False
+    recall_seconds: float = 1.0
     learning: bool = True
     threads: int | None = None
     context: int | None = None
@@ -112,9 +125,10 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name.replace('_', '-')} is {value}; the least is {least}")
-        for name in ("episode_age", "repair_interval"):
+        for name in ("episode_age", "repair_interval", "recall_seconds"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name.replace('_', '-')} must be a number of seconds above 0")
+        self._check_role()
         if self.refine_scale not in get_args(Scale):
             raise ConfigError(f"refine-scale is {self.refine_scale!r}; give {' or '.join(get_args(Scale))}")
         try:
@@ -124,3 +138,17 @@ class Config:
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
             raise ConfigError("k1 must be at least 0, and b from 0 to 1")
         Tokenizer(language=self.language)
+
+    def _check_role(self) -> None:
+        if self.role not in get_args(Role):
+            raise ConfigError(f"role is {self.role!r}; give one of {', '.join(get_args(Role))}")
+        if self.role != "client":
+            if self.servers:
+                raise ConfigError("a server's address is for a client: give --role client with --server")
+            return
+        if not 1 <= len(self.servers) <= MAX_SERVERS:
+            raise ConfigError(f"a client needs its server's address: give --server 1 to {MAX_SERVERS} times")
+        if self.bootstrap or self.mdns or self.relays or self.relay_service:
+            raise ConfigError("a client talks to its servers alone: leave out bootstrap, mdns, relay and relay-service")
+        if self.offline:
+            raise ConfigError("a client has nothing to recall without its server; leave out offline, or the role")

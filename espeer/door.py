@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from espeer.keys import Keys, Offer
+from espeer.errors import TypeNotHeld
+from espeer.keys import Keys, KeySet, Offer
+from espeer.p2p.door import Found
 from espeer.records import SignedRecord
 from espeer.replica import Replica
 from espeer.tasks import in_thread
@@ -29,3 +31,35 @@ class ReplicaDoor:
     async def offer(self, type: str, ids: Sequence[bytes]) -> Offer:
         """Return what another node may have of these records."""
         return await in_thread(self._replica.offer, type, ids)
+
+    async def recall(self, query: str, k: int, types: Sequence[str]) -> list[Found]:
+        """Return the experiences that fit a query best, best first."""
+        found = await in_thread(lambda: self._replica.recall_signed(query, k, types=types))
+        return [Found(signed, score) for signed, score in found]
+
+
+class NoDoor:
+    """The :class:`espeer.p2p.door.Door` of a node without a replica: there is nothing behind it."""
+
+    async def add(self, records: Sequence[SignedRecord], *, via: str) -> int:
+        """Refuse records.
+
+        :raises TypeNotHeld: always, for no type is held.
+        """
+        raise TypeNotHeld(f"{len(records)} records came by {via}, but a client holds none")
+
+    async def keys(self, type: str) -> Keys:  # noqa: ARG002 - nothing is held of any
+        """Return no keys."""
+        return KeySet([]).snapshot()
+
+    async def unknown(self, ids: Sequence[bytes]) -> list[bytes]:
+        """Return all the ids."""
+        return list(ids)
+
+    async def offer(self, type: str, ids: Sequence[bytes]) -> Offer:  # noqa: ARG002 - as above
+        """Return no records."""
+        return Offer([], [])
+
+    async def recall(self, query: str, k: int, types: Sequence[str]) -> list[Found]:  # noqa: ARG002 - as above
+        """Return nothing."""
+        return []

@@ -13,8 +13,8 @@ from espeer.lifecycle.choice import Method, pick
 from espeer.lifecycle.classify import by_evidence
 from espeer.llm.engine import Engine
 from espeer.llm.model import Prompt, Sampling
-from espeer.replica import Hit, Replica
-from espeer.tasks import in_thread
+from espeer.recall import Recall
+from espeer.replica import Hit
 
 _CONFIDENCE_TOKENS = 48
 """What the question for the confidence adds to a prompt, with room to spare."""
@@ -30,6 +30,7 @@ class Answer:
     :ivar type: the topic type of the question, by what was recalled for it; None if nothing was.
     :ivar confidence: the model's own probability that its answer is right, 0 to 1.
     :ivar ttft_ms: milliseconds from the call to the first piece of the answer: recall, queue and prefill.
+    :ivar unreached: topic types that could not be recalled: nobody who holds them answered in time.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Answer:
     type: str | None
     confidence: float
     ttft_ms: float
+    unreached: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Choice:
     :ivar experiences: what stood in the prompt, best first.
     :ivar method: "letter" or "text", which of the two was scored.
     :ivar elapsed_ms: milliseconds from the call to the choice.
+    :ivar unreached: as :attr:`Answer.unreached`.
     """
 
     index: int
@@ -60,6 +63,7 @@ class Choice:
     experiences: tuple[Hit, ...]
     method: Method
     elapsed_ms: float
+    unreached: tuple[str, ...] = ()
 
 
 Capture = Callable[[str, str, Sequence[Hit]], Awaitable[int]]
@@ -101,28 +105,28 @@ class AnswerStream:
 
 
 class Inference:
-    """Answers questions with what the replica holds.
+    """Answers questions with what is recalled for them.
 
     :param answer_tokens: the most tokens of an answer; this much of the context is kept free for it.
     """
 
-    def __init__(self, engine: Engine, replica: Replica, *, answer_tokens: int) -> None:
+    def __init__(self, engine: Engine, recall: Recall, *, answer_tokens: int) -> None:
         self._engine = engine
-        self._replica = replica
+        self._recall = recall
         self._answer_tokens = answer_tokens
 
     @asynccontextmanager
     async def stream(self, question: str, *, recall: int, type: str | None, capture: Capture) -> AsyncIterator[AnswerStream]:
         """Answer a question piece by piece; leaving the block stops the model."""
         started = trio.current_time()
-        hits = await self._recall(question, recall, type)
+        found = await self._recall.recall(question, recall, type=type)
         reserve = 2 * self._answer_tokens + _CONFIDENCE_TOKENS  # the answer stands in the prompt that asks for its confidence
-        prompt, used = await self._packed(hits, lambda notes: prompts.ask(question, notes), reserve)
+        prompt, used = await self._packed(found.hits, lambda notes: prompts.ask(question, notes), reserve)
 
         async def finish(text: str, ttft_ms: float) -> Answer:
             confidence = await self._confidence(prompt, text)
             number = await capture(question, text, used)
-            return Answer(number, text.strip(), used, type or by_evidence(used), confidence, ttft_ms)
+            return Answer(number, text.strip(), used, type or by_evidence(used), confidence, ttft_ms, found.unreached)
 
         sampling = Sampling(max_tokens=self._answer_tokens)
         async with self._engine.stream(prompt, sampling) as pieces:
@@ -131,15 +135,16 @@ class Inference:
     async def choose(self, question: str, choices: Sequence[str], *, recall: int, type: str | None, method: Method) -> Choice:
         """Pick the likeliest of several answers."""
         started = trio.current_time()
-        hits = await self._recall(question, recall, type)
+        found = await self._recall.recall(question, recall, type=type)
         longest = max(self._engine.model.count(choice) for choice in choices) + 8
-        prompt, used = await self._packed(hits, lambda notes: prompts.choose(question, choices, notes, method)[0], longest)
+        prompt, used = await self._packed(
+            found.hits, lambda notes: prompts.choose(question, choices, notes, method)[0], longest
+        )
         continuations = prompts.choose(question, choices, [hit.experience.text for hit in used], method)[1]
         index, probabilities = pick(await self._engine.score(prompt, continuations), method)
-        return Choice(index, choices[index], probabilities[index], tuple(probabilities), used, method, _since(started))
-
-    async def _recall(self, question: str, k: int, type_: str | None) -> list[Hit]:
-        return await in_thread(lambda: self._replica.recall(question, k, type=type_)) if k else []
+        return Choice(
+            index, choices[index], probabilities[index], tuple(probabilities), used, method, _since(started), found.unreached
+        )
 
     async def _packed(
         self, hits: Sequence[Hit], form: Callable[[Sequence[str]], Prompt], reserve: int

@@ -10,7 +10,7 @@ from typing import Self
 import trio
 
 from espeer.config import Config
-from espeer.errors import InputError
+from espeer.errors import InputError, NetworkError
 from espeer.inference import Answer, AnswerStream, Choice
 from espeer.interaction import Interaction
 from espeer.lifecycle import calibration, prompts
@@ -21,7 +21,7 @@ from espeer.llm.model import Model
 from espeer.log import get_logger
 from espeer.p2p.identity import Identity
 from espeer.p2p.swarm import PeerView
-from espeer.parts import Parts, open_parts
+from espeer.parts import Here, Parts, open_parts
 from espeer.replica import Held, Hit
 from espeer.scale import Scale
 from espeer.status import Learnt, Status
@@ -77,6 +77,12 @@ class Node:
             raise RuntimeError("the node is not open; use it inside `async with espeer.Node(...) as node:`")
         return self._opened
 
+    @property
+    def _here(self) -> Here:
+        if self._parts.here is None:
+            raise InputError("this node is a client and holds no experiences; ask its server for this")
+        return self._parts.here
+
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         with ExitStack() as stack:
@@ -87,8 +93,10 @@ class Node:
                     await nursery.start(parts.swarm.run)
                 if self.config.learning:
                     await nursery.start(parts.learner.run)
-                if self.config.refining:
-                    await nursery.start(parts.refiner.run)
+                if self.config.refining and parts.here:
+                    await nursery.start(parts.here.refiner.run)
+                if parts.client:
+                    nursery.start_soon(parts.client.submitter.run)
                 self._opened = parts
                 log.info(
                     "node is up", peer_id=parts.identity.peer_id, addresses=self.addresses(), model=parts.engine.model.name
@@ -115,7 +123,8 @@ class Node:
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
-        self._check_held(type)
+        if type is not None:
+            self._parts.recall.check(type)
         async with self._parts.inference.stream(question, recall=k, type=type, capture=self._capture) as stream:
             yield stream
 
@@ -123,7 +132,7 @@ class Node:
         """Answer a question with the experiences that fit it best, or plainly where none fits.
 
         :param recall: the most experiences to use; 0 for plain inference; None for the node's setting.
-        :param type: use only experiences of this topic type.
+        :param type: use only experiences of this topic type. If only other nodes hold it, they are asked, and see the question.
         :raises InputError: the question is empty or too long.
         :raises PromptTooLong: it does not fit the model's context.
         :raises QueueFull: too many requests wait for the model.
@@ -141,7 +150,8 @@ class Node:
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
-        self._check_held(type)
+        if type is not None:
+            self._parts.recall.check(type)
         if isinstance(choices, str) or not MIN_CHOICES <= len(choices) <= MAX_CHOICES:
             raise InputError(f"give {MIN_CHOICES} to {MAX_CHOICES} choices")
         choices = [clean(choice, limit=MAX_INPUT, what="a choice").replace("\n", " ") for choice in choices]
@@ -159,11 +169,19 @@ class Node:
         return known
 
     async def recall(self, query: str, *, k: int = 5, type: str | None = None) -> list[Hit]:
-        """Return the ``k`` experiences that fit a query best, best first."""
+        """Return the ``k`` experiences that fit a query best, best first.
+
+        :param type: only of this topic type. If only other nodes hold it, they are asked.
+        :raises NetworkError: nobody who holds any of them answers.
+        """
         query = clean(query, limit=MAX_INPUT, what="the query")
         _at_least(1, k, "k")
-        self._check_held(type)
-        return await in_thread(lambda: self._parts.replica.recall(query, k, type=type))
+        if type is not None:
+            self._parts.recall.check(type)
+        found = await self._parts.recall.recall(query, k, type=type)
+        if found.unreached and not found.searched:
+            raise NetworkError(f"nobody who holds {', '.join(found.unreached)} answers; see `espeer peers`, and try again")
+        return list(found.hits)
 
     # -- learning
 
@@ -232,29 +250,29 @@ class Node:
         :param scale, threshold: what is alike, in place of the node's settings; see :data:`espeer.scale.Scale`.
         """
         self._check_held(type)
-        return await self._parts.refiner.refine(type=type, scale=scale, threshold=threshold)
+        return await self._here.refiner.refine(type=type, scale=scale, threshold=threshold)
 
     async def preview_refinement(
         self, *, type: str | None = None, scale: Scale | None = None, threshold: float | None = None
     ) -> list[Proposal]:
         """Return the groups that :meth:`refine` would deal with first; nothing is changed."""
         self._check_held(type)
-        return await self._parts.refiner.preview(type=type, scale=scale, threshold=threshold)
+        return await self._here.refiner.preview(type=type, scale=scale, threshold=threshold)
 
     async def refinements(self, *, limit: int = 20) -> list[Run]:
         """Return the latest refinement runs, the latest first."""
-        return await in_thread(lambda: self._parts.refiner.runs.runs(limit=_at_least(1, limit, "limit")))
+        return await in_thread(lambda: self._here.refiner.runs.runs(limit=_at_least(1, limit, "limit")))
 
     async def undo_refinement(self, run: int) -> Undone:
         """Take a refinement run back; what it dealt with is not refined again until that is asked for.
 
         :raises InputError: there is no such run, it was undone, or a later one builds on it.
         """
-        return await self._parts.refiner.undo(run)
+        return await self._here.refiner.undo(run)
 
     async def why(self, prefix: str) -> Why:
         """Tell where the one experience whose id begins with ``prefix`` stands, what it was made of, what stands for it."""
-        return await in_thread(self._parts.refiner.runs.why, prefix)
+        return await in_thread(self._here.refiner.runs.why, prefix)
 
     # -- looking
 
@@ -262,11 +280,11 @@ class Node:
         """Return the newest active experiences, newest first."""
         _at_least(1, limit, "limit")
         self._check_held(type)
-        return await in_thread(lambda: self._parts.replica.experiences(type=type, limit=limit))
+        return await in_thread(lambda: self._here.replica.experiences(type=type, limit=limit))
 
     async def experience(self, prefix: str) -> Held:
         """Return the one experience whose id (hexadecimal) begins with ``prefix``."""
-        return await in_thread(self._parts.replica.show, prefix)
+        return await in_thread(self._here.replica.show, prefix)
 
     def peers(self) -> list[PeerView]:
         """Return the connected peers."""
@@ -291,6 +309,7 @@ class Node:
             peer_id=self._parts.identity.peer_id,
             addresses=tuple(self.addresses()),
             network_name=self.config.network,
+            role=self.config.role,
             types=self.config.types,
             model=self._parts.engine.model.name,
             prompts=prompts.VERSION,
@@ -298,6 +317,7 @@ class Node:
             records=tuple(await in_thread(self._parts.store.counts)),
             methods=await in_thread(self._parts.store.method_counts, self._parts.identity.public),
             learning=self._parts.learner.waiting,
+            queued=await in_thread(len, self._parts.client.queue) if self._parts.client else 0,
             waiting=self._parts.engine.waiting,
             network=asdict(self._parts.swarm.counters) if self._parts.swarm else {},
         )

@@ -1,7 +1,7 @@
 """What an open node is made of, and how it is put together."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -9,35 +9,61 @@ import trio
 
 from espeer import records
 from espeer.config import Config
-from espeer.door import ReplicaDoor
+from espeer.door import NoDoor, ReplicaDoor
 from espeer.folder import claimed, identity_path, index_path, store_path
 from espeer.inference import Inference
 from espeer.lifecycle.learner import Learner
 from espeer.lifecycle.refiner import Refiner, Settings
+from espeer.lifecycle.submitter import Submitter
 from espeer.llm.engine import Engine
 from espeer.llm.loading import open_model
 from espeer.llm.model import Model
+from espeer.p2p.door import Door
 from espeer.p2p.identity import Identity, load_or_create
 from espeer.p2p.slots import Limits
 from espeer.p2p.swarm import Swarm
+from espeer.recall import Recall
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Replica
 from espeer.store import Store
+from espeer.submissions import Queue
 from espeer.tasks import in_thread
+from espeer.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What a node that holds a replica has: every one but a client."""
+
+    replica: Replica
+    refiner: Refiner
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What a client has in place of it."""
+
+    queue: Queue
+    submitter: Submitter
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of an open node."""
+    """The parts of an open node.
+
+    :ivar here: None on a client.
+    :ivar client: None on every other node.
+    """
 
     store: Store
     identity: Identity
-    replica: Replica
     engine: Engine
     inference: Inference
+    recall: Recall
     learner: Learner
-    refiner: Refiner
     swarm: Swarm | None
+    here: Here | None
+    client: Client | None
 
 
 async def open_parts(config: Config, stack: ExitStack, *, model: Model | None, clock: Callable[[], int]) -> Parts:
@@ -50,47 +76,91 @@ async def open_parts(config: Config, stack: ExitStack, *, model: Model | None, c
     store = await in_thread(Store.open, store_path(config.data))
     stack.callback(store.close)
     identity = await in_thread(load_or_create, identity_path(config.data))
-    replica = await in_thread(_open_replica, config, store, clock)
-    stack.callback(replica.save_index)
+    queue = Queue(store, types=config.types)
+    replica = None
+    if config.role != "client":
+        replica = await in_thread(_open_replica, config, store, clock)
+        stack.callback(replica.save_index)
+        if not config.offline:
+            await in_thread(queue.move_to, replica)
     model = model or await _load_model(config)
     stack.callback(model.close)
     engine = Engine(model)
-    swarm = None if config.offline else _make_swarm(config, identity, replica, clock)
+    door = NoDoor() if replica is None else ReplicaDoor(replica)
+    swarm = None if config.offline else _make_swarm(config, identity, door, clock)
 
     def sign(experience: Experience) -> SignedRecord:
         return records.sign(experience, identity.sign)
 
+    client = _make_client(queue, swarm) if swarm and replica is None else None
+
+    def publish(new: Sequence[SignedRecord]) -> None:
+        if client:
+            client.submitter.wake()
+        elif swarm:
+            swarm.publish(new)
+
+    recall = Recall(
+        replica,
+        swarm.others if swarm else None,
+        types=config.types,
+        terms=Tokenizer(language=config.language),
+        seconds=config.recall_seconds,
+        ask_peers=config.ask_peers,
+    )
+    learner = Learner(
+        store,
+        queue if replica is None else replica,
+        engine,
+        author=identity.public,
+        sign=sign,
+        publish=publish,
+        clock=clock,
+        episode_size=config.episode_size,
+        episode_age=config.episode_age,
+        check_room=queue.check_room if client else lambda: None,
+    )
     return Parts(
         store=store,
         identity=identity,
-        replica=replica,
         engine=engine,
-        inference=Inference(engine, replica, answer_tokens=config.answer_tokens),
+        inference=Inference(engine, recall, answer_tokens=config.answer_tokens),
+        recall=recall,
+        learner=learner,
         swarm=swarm,
-        learner=Learner(
-            store,
-            replica,
-            engine,
-            author=identity.public,
-            sign=sign,
-            publish=swarm.publish if swarm else lambda _: None,
-            clock=clock,
-            episode_size=config.episode_size,
-            episode_age=config.episode_age,
-        ),
-        refiner=Refiner(
-            replica,
-            engine,
-            author=identity.public,
-            sign=sign,
-            clock=clock,
-            settings=Settings(
-                scale=config.refine_scale,
-                threshold=config.refine_threshold,
-                after=config.refine_after,
-                max_records=config.max_records,
-                max_bytes=config.max_bytes,
-            ),
+        here=None
+        if replica is None
+        else Here(replica, _make_refiner(config, replica, engine, identity=identity, sign=sign, clock=clock)),
+        client=client,
+    )
+
+
+def _make_client(queue: Queue, swarm: Swarm) -> Client:
+    rng = random.Random()  # noqa: S311 - spreads tries over time; nothing secret
+    return Client(queue, Submitter(queue, connected=swarm.others.server, submit=swarm.others.submit, rng=rng))
+
+
+def _make_refiner(
+    config: Config,
+    replica: Replica,
+    engine: Engine,
+    *,
+    identity: Identity,
+    sign: Callable[[Experience], SignedRecord],
+    clock: Callable[[], int],
+) -> Refiner:
+    return Refiner(
+        replica,
+        engine,
+        author=identity.public,
+        sign=sign,
+        clock=clock,
+        settings=Settings(
+            scale=config.refine_scale,
+            threshold=config.refine_threshold,
+            after=config.refine_after,
+            max_records=config.max_records,
+            max_bytes=config.max_bytes,
         ),
     )
 
@@ -114,13 +184,13 @@ async def _load_model(config: Config) -> Model:
     )
 
 
-def _make_swarm(config: Config, identity: Identity, replica: Replica, clock: Callable[[], int]) -> Swarm:
+def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[[], int]) -> Swarm:
     return Swarm(
         identity,
-        ReplicaDoor(replica),
+        door,
         network=config.network,
-        types=config.types,
-        listen=config.listen,
+        types=() if config.role == "client" else config.types,
+        listen=() if config.role == "client" else config.listen,
         bootstrap=config.bootstrap,
         clock=clock,
         rng=random.Random(),  # noqa: S311 - spreads repair rounds over time; nothing secret
@@ -130,4 +200,6 @@ def _make_swarm(config: Config, identity: Identity, replica: Replica, clock: Cal
         relays=config.relays,
         relay_service=Limits() if config.relay_service else None,
         mdns=config.mdns,
+        servers=config.servers,
+        accept=config.role == "server",
     )

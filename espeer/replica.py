@@ -8,7 +8,7 @@ What recall may see is the view: the state of each experience. It follows from t
 and index in step.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -73,12 +73,14 @@ class Hit:
     :ivar id: the record's id, hexadecimal.
     :ivar score: its BM25 score for the query.
     :ivar coverage: the share of the query's terms that it holds, 0 to 1.
+    :ivar peer: the peer id of who told it; None if it is held here.
     """
 
     id: str
     experience: Experience
     score: float
     coverage: float
+    peer: str | None = None
 
 
 class Replica:
@@ -177,18 +179,25 @@ class Replica:
                 else:
                     self._index.remove(id_.hex())
 
-    def recall(self, query: str, k: int, *, type: str | None = None) -> list[Hit]:
+    def recall(self, query: str, k: int, types: Collection[str] | None = None) -> list[Hit]:
         """Return the ``k`` best active experiences for a query, best first.
 
         Ranked by BM25; by coverage first while there are only a few documents.
-        :param type: recall only this type.
+        :param types: recall only these types.
         """
         with self._lock:
             small = len(self._index) < SMALL_CORPUS
-            matches = self._index.search(query, SMALL_CORPUS if small else k, label=type, min_coverage=MIN_COVERAGE)
+            matches = self._index.search(query, SMALL_CORPUS if small else k, labels=types, min_coverage=MIN_COVERAGE)
             if small:
                 matches.sort(key=lambda match: (-match.coverage, -match.score, match.key))
             return [Hit(match.key, self.experience(match.key), match.score, match.coverage) for match in matches[:k]]
+
+    def recall_signed(self, query: str, k: int, *, types: Collection[str]) -> list[tuple[SignedRecord, float]]:
+        """Recall for another node, condensates among the rest: the signed records and their scores, best first."""
+        with self._lock:
+            hits = self.recall(query, k, types=types)
+            found = [(self.store.data(bytes.fromhex(hit.id)), hit.score) for hit in hits]
+        return [(load(row[0]), score) for row, score in found if row is not None and row[0]]
 
     def neighbours(self, key: str, at_least: float, *, scale: Scale, k: int) -> list[tuple[str, float]]:
         """Return the ``k`` nearest active experiences of the same type, see :meth:`BM25Index.neighbours`."""

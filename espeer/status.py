@@ -19,10 +19,12 @@ class Learnt:
 class Status:
     """How a node is doing.
 
+    :ivar role: "peer", "server" or "client".
     :ivar prompts: version of the prompts, :data:`espeer.lifecycle.prompts.VERSION`.
     :ivar records: (type, state, number) of the records held.
     :ivar methods: how many of the node's own experiences came about by each method, see :data:`espeer.records.METHODS`.
     :ivar learning: interactions and episodes that are not distilled yet.
+    :ivar queued: a client's experiences that no server has yet.
     :ivar waiting: requests that wait for the model.
     :ivar network: what went over the network since the start.
     """
@@ -30,6 +32,7 @@ class Status:
     peer_id: str
     addresses: tuple[str, ...]
     network_name: str
+    role: str
     types: tuple[str, ...]
     model: str
     prompts: int
@@ -37,5 +40,6 @@ class Status:
     records: tuple[tuple[str, str, int], ...]
     methods: dict[str, int]
     learning: int
+    queued: int
     waiting: int
     network: dict[str, int] = field(default_factory=dict)

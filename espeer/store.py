@@ -88,6 +88,15 @@ def _m003_created(db: sqlite3.Connection) -> None:
     db.executemany("UPDATE records SET created = ? WHERE seq = ?", [(load(row[1]).record.created, row[0]) for row in rows])
 
 
+@_migration
+def _m004_submissions(db: sqlite3.Connection) -> None:
+    # a client's experiences that no server has yet, in the order in which they were made; see espeer.submissions
+    # AUTOINCREMENT: a place is never given twice, not even when the queue was empty
+    db.execute(
+        "CREATE TABLE submissions (seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, data BLOB NOT NULL) STRICT"
+    )
+
+
 _SELECT_INTERACTION = "SELECT id, created, query, response, feedback, source, type FROM interactions "
 
 

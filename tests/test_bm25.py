@@ -155,7 +155,7 @@ def test_search_by_label_and_coverage_leaves_out_the_others_and_nothing_else(
     everything = index.search(query, 100)
     assert all(match.coverage == pytest.approx(share(match)) for match in everything)
     wanted = [m for m in everything if m.coverage >= least and "xy"[len(documents[m.key]) % 2] == label]
-    assert index.search(query, 100, label=label, min_coverage=least) == wanted
+    assert index.search(query, 100, labels=None if label is None else [label], min_coverage=least) == wanted
     assert sorted(index.keys(label=label)) == sorted(key for key, text in documents.items() if "xy"[len(text) % 2] == label)
 
 

@@ -73,7 +73,7 @@ def test_recall_by_type(tmp_path: Path, experience: Make) -> None:
     replica = open_replica(tmp_path)
     pump, valve = experience("E42 on the pump."), experience("E42 on the valve.", type="valves")
     replica.add([pump, valve], via="own")
-    assert [hit.id for hit in replica.recall("E42", 5, type="valves")] == [valve.id.hex()]
+    assert [hit.id for hit in replica.recall("E42", 5, types=["valves"])] == [valve.id.hex()]
     assert {hit.id for hit in replica.recall("E42", 5)} == {pump.id.hex(), valve.id.hex()}
 
 

@@ -32,7 +32,8 @@ def experience(id: str, value: Experience | None) -> Json:
 
 def hit(value: Hit) -> Json:
     """Show a recalled experience with its score."""
-    return experience(value.id, value.experience) | {"score": round(value.score, 4), "coverage": round(value.coverage, 4)}
+    score = {"score": round(value.score, 4), "coverage": round(value.coverage, 4), "peer": value.peer}
+    return experience(value.id, value.experience) | score
 
 
 def held(value: Held) -> Json:
@@ -49,6 +50,7 @@ def answer(value: Answer) -> Json:
         "confidence": round(value.confidence, 4),
         "ttft_ms": round(value.ttft_ms, 1),
         "experiences": [hit(used) for used in value.experiences],
+        "unreached": list(value.unreached),
     }
 
 
@@ -62,6 +64,7 @@ def choice(value: Choice) -> Json:
         "method": value.method,
         "elapsed_ms": round(value.elapsed_ms, 1),
         "experiences": [hit(used) for used in value.experiences],
+        "unreached": list(value.unreached),
     }
 
 

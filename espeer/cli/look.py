@@ -61,13 +61,14 @@ def status(*, target: Target = _DEFAULT_TARGET) -> None:
     made = table("", "")
     made.show_header = False
     made.add_row("node", found["peer_id"])
-    made.add_row("network", f"{found['network_name']}, {found['peers']} peers")
+    made.add_row("network", f"{found['role']} in {found['network_name']}, {found['peers']} peers")
     made.add_row("model", found["model"])
     made.add_row("types", ", ".join(found["types"]))
     for row in found["records"]:
         made.add_row("records", f"{row['records']} {row['state']} of {row['type']}")
     made.add_row("own experiences", ", ".join(f"{n} {how} ({rates[how]:.0%})" for how, n in found["methods"].items()) or "none")
-    made.add_row("waiting", f"{found['learning']} to be learnt from, {found['waiting']} for the model")
+    queued = f", {found['queued']} for a server" if found["role"] == "client" else ""
+    made.add_row("waiting", f"{found['learning']} to be learnt from, {found['waiting']} for the model{queued}")
     made.add_row("gossip and sync", ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in found["network"].items()) or "off")
     console.print(made)
 

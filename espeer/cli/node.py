@@ -11,12 +11,18 @@ import trio
 from cyclopts import Parameter
 
 from espeer import log
-from espeer.config import Config, default_data
+from espeer.config import Config, Role, default_data
 from espeer.folder import socket_path
 from espeer.scale import Scale
 from espeer.tasks import background
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_JOINING: dict[Role, tuple[str, str]] = {
+    "peer": ("node {} is up; others join it with:", "espeer node --bootstrap "),
+    "server": ("server {} is up; clients join it with:", "espeer node --role client --server "),
+    "client": ("client {} is up; its servers:", ""),
+}
 
 
 def node(
@@ -28,6 +34,10 @@ def node(
     relay: tuple[str, ...] = (),
     relay_service: Annotated[bool, Parameter(negative=())] = False,
     mdns: Annotated[bool, Parameter(negative=())] = False,
+    role: Role = "peer",
+    server: tuple[str, ...] = (),
+    ask_peers: Annotated[bool, Parameter(negative="")] = False,
+    recall_seconds: float = 1.0,
     data: Annotated[Path | None, Parameter(show_default=False)] = None,
     model: str | None = None,
     type: tuple[str, ...] = ("general",),
@@ -60,6 +70,10 @@ def node(
         dials; may be given several times.
     :param relay_service: be a relay for others, within bounds.
     :param mdns: look for nodes of the network on the LAN, and be found there.
+    :param role: "peer"; "server" takes what clients submit; "client" holds nothing itself, and needs --server.
+    :param server: address of a client's server; may be given several times: the first that answers is used.
+    :param ask_peers: send questions that name no type to peers that hold other types, too.
+    :param recall_seconds: how long other nodes may take to recall.
     :param data: folder for identity, store and control socket (or $ESPEER_HOME).
     :param model: a GGUF file, hf:OWNER/REPO/FILE, or "fake" for tests; by default SmolLM2-135M-Instruct.
     :param type: topic type to hold and share; may be given several times.
@@ -85,6 +99,10 @@ def node(
         data=data or default_data(),
         bootstrap=bootstrap,
         listen=listen,
+        role=role,
+        servers=server,
+        ask_peers=ask_peers,
+        recall_seconds=recall_seconds,
         allow=allow,
         deny=deny,
         relays=relay,
@@ -130,15 +148,16 @@ async def _serve(config: Config) -> None:
 
     async with Node(config) as running, background() as nursery:
         await nursery.start(control.serve, running, socket_path(config.data))
-        print(f"node {running.identity.peer_id} is up; others join it with:")  # noqa: T201 - what the operator waits for
-        printed = running.addresses()
-        _print_addresses(printed)
+        said, join = _JOINING[config.role]
+        print(said.format(running.identity.peer_id))  # noqa: T201 - what the operator waits for
+        printed = [*config.servers, *running.addresses()]
+        _print_addresses(join, printed)
         if config.relays:
-            _print_addresses([address for address in await running.relayed() if address not in printed])
+            _print_addresses(join, [address for address in await running.relayed() if address not in printed])
         await trio.sleep_forever()
 
 
-def _print_addresses(addresses: Sequence[str]) -> None:
+def _print_addresses(join: str, addresses: Sequence[str]) -> None:
     for address in addresses:
-        print(f"  espeer node --bootstrap {address}")  # noqa: T201
+        print(f"  {join}{address}")  # noqa: T201
     sys.stdout.flush()

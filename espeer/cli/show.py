@@ -51,9 +51,12 @@ def print_experiences(found: list[dict[str, Any]], *, scored: bool = False) -> N
 def print_sources(answer: dict[str, Any]) -> None:
     """Print what an answer rests on, below it."""
     for used in answer["experiences"]:
-        line = f"  · {used['text']} — learnt by {short(used['author'])}, {used['id'][:12]}"
+        told = f", told by {short(used['peer'])}" if used["peer"] else ""
+        line = f"  · {used['text']} — learnt by {short(used['author'])}, {used['id'][:12]}{told}"
         console.print(escape(line), style="dim")
     facts = [f"answer {answer['id']}", f"confidence {answer['confidence']:.2f}", f"first token {answer['ttft_ms']:.0f} ms"]
-    if not answer["experiences"]:
+    if answer["unreached"]:
+        facts.append(f"nobody who holds {', '.join(answer['unreached'])} answered")
+    elif not answer["experiences"]:
         facts.append("no experience fitted")
     console.print("  " + " · ".join(facts), style="dim")

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 import trio
 
@@ -20,7 +21,6 @@ from espeer.lifecycle.episodes import EpisodeBuffer
 from espeer.llm.engine import Engine
 from espeer.log import get_logger
 from espeer.records import Experience, SignedRecord
-from espeer.replica import Replica
 from espeer.store import Store
 from espeer.tasks import in_thread
 
@@ -29,19 +29,32 @@ _RETRY_SECONDS = 30.0
 log = get_logger(__name__)
 
 
+class Keeper(Protocol):
+    """Where experiences go: the replica, or a client's queue for its server."""
+
+    @property
+    def types(self) -> Sequence[str]:
+        """The topic types that they may be of."""
+
+    def add(self, records: Sequence[SignedRecord], *, via: str, episode: int | None = None) -> list[SignedRecord]:
+        """Store records, and note that the episode is done with; see :meth:`espeer.replica.Replica.add`."""
+
+
 class Learner:
     """Groups interactions into episodes, distils the closed ones, and hands the experiences on.
 
+    :param keeper: where they go; a StoreError from it leaves an episode for later.
     :param author: our public key.
     :param sign: makes a signed record of an experience of ours.
     :param publish: tells the network of a new record; must not block.
+    :param check_room: raises a StoreError while there is no room for another experience, before the model works for it.
     :param clock: milliseconds since the Unix epoch.
     """
 
     def __init__(
         self,
         store: Store,
-        replica: Replica,
+        keeper: Keeper,
         engine: Engine,
         *,
         author: bytes,
@@ -50,14 +63,16 @@ class Learner:
         clock: Callable[[], int],
         episode_size: int,
         episode_age: float,
+        check_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
-        self._replica = replica
+        self._keeper = keeper
         self._engine = engine
         self._author = author
         self._sign = sign
         self._publish = publish
         self._clock = clock
+        self._check_room = check_room
         self._buffer = EpisodeBuffer(size=episode_size, age_ms=round(episode_age * 1000))
         self._buffer_changed = trio.Event()
         self._unclosed: list[Sequence[Interaction]] = []  # the store had no room for closing them
@@ -158,8 +173,9 @@ class Learner:
         return True
 
     async def _learn_from(self, number: int) -> None:
+        await in_thread(self._check_room)
         episode = [await self._without_echo(interaction) for interaction in await in_thread(self._store.episode, number)]
-        held, named = self._replica.types, episode[0].type
+        held, named = self._keeper.types, episode[0].type
         if named and named not in held:
             log.info("left until its type is held again", episode=number, type=named)
             return
@@ -177,7 +193,7 @@ class Learner:
             method=distillate.method,
         )
         signed = self._sign(experience)
-        await in_thread(lambda: self._replica.add([signed], via="own", episode=number))
+        await in_thread(lambda: self._keeper.add([signed], via="own", episode=number))
         self._publish([signed])
         log.info("learnt", episode=number, id=signed.id.hex()[:12], type=type_, method=distillate.method)
 

@@ -14,7 +14,7 @@ from espeer.errors import EspeerError, NetworkError, ProtocolError, RecordError
 from espeer.log import get_logger
 from espeer.p2p.door import Blame
 from espeer.p2p.host import Node
-from espeer.p2p.wire import Frames
+from espeer.p2p.wire import MAX_FRAME, Frames
 
 PART_SECONDS: Final = 0.3
 """How long ending a stream may take, when we are being cancelled, too."""
@@ -26,16 +26,25 @@ class Conversations:
     """The conversations of one protocol. What a peer does wrong costs its stream and is blamed on it.
 
     :param seconds: how long a conversation may last, whoever began it.
+    :param limit: the most bytes of a frame, either way.
     :param inbound: how many that peers began may run at a time.
     :param inbound_per_peer: how many of these with one peer.
     """
 
     def __init__(
-        self, protocol: str, *, blame: Blame, seconds: float = 60.0, inbound: int = 16, inbound_per_peer: int = 2
+        self,
+        protocol: str,
+        *,
+        blame: Blame,
+        seconds: float = 60.0,
+        limit: int = MAX_FRAME,
+        inbound: int = 16,
+        inbound_per_peer: int = 2,
     ) -> None:
         self.protocol: Final = TProtocol(protocol)
         self._blame = blame
         self._seconds = seconds
+        self._limit = limit
         self._room = inbound
         self._room_per_peer = inbound_per_peer
         self._inbound: Counter[str] = Counter()
@@ -77,7 +86,7 @@ class Conversations:
         try:
             with trio.fail_after(self._seconds):
                 address = stream.get_remote_address()
-                yield Frames(stream, remote=address[0] if address else None)
+                yield Frames(stream, limit=self._limit, remote=address[0] if address else None)
             done = True
         except (ProtocolError, RecordError) as error:
             self._blame(peer_id, error)

@@ -12,6 +12,17 @@ Blame = Callable[[str, EspeerError], None]
 """Told of a peer, by its peer id, and of what it did wrong: a ProtocolError or a RecordError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A recalled experience on its way to another node.
+
+    :ivar score: its BM25 score in the replica it was found in; it says nothing beside those of another replica.
+    """
+
+    signed: SignedRecord
+    score: float
+
+
 class Door(Protocol):
     """The replica's door as the network sees it. Calls may overlap.
 
@@ -32,6 +43,9 @@ class Door(Protocol):
 
     async def offer(self, type: str, ids: Sequence[bytes]) -> Offer:
         """What another node may have of these records of a type."""
+
+    async def recall(self, query: str, k: int, types: Sequence[str]) -> list[Found]:
+        """The ``k`` experiences of these types that fit a query best, best first."""
 
 
 @dataclass(slots=True)
@@ -54,6 +68,10 @@ class Counters:
     :ivar replayed: gossip messages (not records) that brought nothing but what gossip had brought before.
     :ivar offences: what peers did wrong.
     :ivar bans: how many times a peer was thrown out and kept out for a while.
+    :ivar asked: recalls (not records) that peers answered for us.
+    :ivar answered: recalls that we answered for peers.
+    :ivar accepted: taken from clients, those known already among them.
+    :ivar submitted: given to a server, which has them.
     """
 
     published: int = 0
@@ -72,3 +90,7 @@ class Counters:
     replayed: int = 0
     offences: int = 0
     bans: int = 0
+    asked: int = 0
+    answered: int = 0
+    accepted: int = 0
+    submitted: int = 0

@@ -23,6 +23,7 @@ from espeer.p2p.host import Node, Watch, open_node
 from espeer.p2p.identity import Identity
 from espeer.p2p.links import Links, LinksNotifee
 from espeer.p2p.mdns import Mdns
+from espeer.p2p.others import Others
 from espeer.p2p.relay import Relay
 from espeer.p2p.reservations import Reservations
 from espeer.p2p.slots import Limits
@@ -72,6 +73,8 @@ class Swarm:
     :param relays: multiaddrs, with ``/p2p/PEERID``, of relays to be reached through; :data:`FIND_RELAYS` among them has it
         ask the peers that it dials, too.
     :param relay_service: what to give others as their relay, if anything.
+    :param servers: multiaddrs, with ``/p2p/PEERID``, of a client's servers: it talks to nobody else, and holds no types.
+    :param accept: take what clients submit.
     :param mdns: whether to look for peers on the LAN, and to be found there.
     :raises BadAddress: one of the addresses or peer ids cannot be used.
     """
@@ -94,6 +97,8 @@ class Swarm:
         relays: Sequence[str] = (),
         relay_service: Limits | None = None,
         mdns: bool = False,
+        servers: Sequence[str] = (),
+        accept: bool = False,
     ) -> None:
         self.counters = Counters()
         self._identity = identity
@@ -108,7 +113,8 @@ class Swarm:
         relay_addresses = [parse_relay(address) for address in relays if address != FIND_RELAYS]
         self._reservations = Reservations(identity.peer_id, relay_addresses, self._links, rng, find=FIND_RELAYS in relays)
         self._relay = Relay(self.counters, self._bans.blame, relay_service) if relay_service else None
-        kept = [*map(parse_peer, bootstrap), *relay_addresses]
+        self._servers = [parse_peer(address) for address in servers]
+        kept = [*map(parse_peer, bootstrap), *self._servers, *relay_addresses]
         self._dialer = Dialer(identity.peer_id, kept, self._links, rng)
         learn = partial(self._dialer.learn, source="the LAN")
         self._mdns = Mdns(identity.peer_id, network, learn, rng, psk=psk) if mdns else None
@@ -130,6 +136,20 @@ class Swarm:
             now_ms=clock,
             rng=rng,
             interval=repair_interval,
+            counters=self.counters,
+            blame=self._bans.blame,
+        )
+        self.others = Others(
+            network=network,
+            types=types,
+            door=door,
+            links=self._links,
+            servers=[address.peer_id for address in self._servers],
+            accept=accept,
+            taken=self.publish,
+            type_of=self._gossip.type_of,
+            now_ms=clock,
+            rng=rng,
             counters=self.counters,
             blame=self._bans.blame,
         )
@@ -193,11 +213,13 @@ class Swarm:
                 node.network.transport_manager.add_transport(CircuitTransport(node.network, node.open_stream, node.dial))
                 if self._relay is not None:
                     self._relay.serve(node)
+                self.others.serve(node)
                 self._node = node
                 async with trio.open_nursery() as nursery:
-                    await nursery.start(self._greeter.run, node)
-                    await nursery.start(self._gossip.run, node)
-                    await nursery.start(self._sync.run, node)
+                    if not self._servers:
+                        await nursery.start(self._greeter.run, node)
+                        await nursery.start(self._gossip.run, node)
+                        await nursery.start(self._sync.run, node)
                     nursery.start_soon(self._dialer.run, node.dial)
                     nursery.start_soon(self._reservations.run, node)
                     if self._mdns is not None:
@@ -206,6 +228,7 @@ class Swarm:
                     listening()
         finally:
             self._node = None
+            self.others.leave()
             self._links.clear()
 
     def _subscribed(self, peer_id: str, topic: str) -> None:

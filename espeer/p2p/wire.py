@@ -107,9 +107,10 @@ def pack(value: Any) -> bytes:
     return data
 
 
-def unpack(data: bytes, *, max_items: int = MAX_BATCH_RECORDS) -> Any:
+def unpack(data: bytes, *, max_items: int = MAX_BATCH_RECORDS, max_str: int = 1024) -> Any:
     """Read msgpack from a peer: no maps, no extensions, at most :data:`MAX_ARRAYS` arrays of at most ``max_items``.
 
+    :param max_str: the most bytes of a string.
     :raises ProtocolError: anything else.
     """
     arrays = 0
@@ -124,7 +125,7 @@ def unpack(data: bytes, *, max_items: int = MAX_BATCH_RECORDS) -> Any:
     try:
         return msgpack.unpackb(
             data,
-            max_str_len=1024,
+            max_str_len=max_str,
             max_bin_len=MAX_FRAME,
             max_array_len=max_items,
             max_map_len=0,

@@ -8,6 +8,7 @@ import trio
 from libp2p.peer.id import ID
 
 from espeer.keys import Keys, KeySet, Offer, key_of
+from espeer.p2p.door import Found
 from espeer.p2p.identity import Identity
 from espeer.p2p.slots import Limits
 from espeer.p2p.swarm import Swarm
@@ -73,6 +74,13 @@ class MemoryDoor:
         gone = [key_of(signed.record.created, signed.id) for signed in asked if signed.id in self.gone]
         return Offer([encode(signed) for signed in asked if signed.id not in self.gone], gone)
 
+    async def recall(self, query: str, k: int, types: Sequence[str]) -> list[Found]:
+        await trio.lowlevel.checkpoint()
+        words = set(query.split())
+        fitting = [signed for signed in self.held.values() if signed.record.type in types]
+        scored = [Found(signed, float(len(words & set(signed.record.text.split())))) for signed in fitting]
+        return sorted((found for found in scored if found.score), key=lambda found: -found.score)[:k]
+
     async def until(self, condition: Callable[[], bool]) -> None:
         with trio.fail_after(PATIENCE):
             while not condition():
@@ -99,6 +107,8 @@ class Peer:
         psk: bytes | None = None,
         relays: Sequence[str] = (),
         relay_service: Limits | None = None,
+        servers: Sequence[str] = (),
+        accept: bool = False,
     ) -> None:
         self.door = MemoryDoor(held)
         self.identity = identity(seed)
@@ -118,6 +128,8 @@ class Peer:
             psk=psk,
             relays=relays,
             relay_service=relay_service,
+            servers=servers,
+            accept=accept,
         )
 
     @property
