@@ -18,6 +18,9 @@ Role = Literal["peer", "server", "client"]
 
 MAX_TYPES = 64
 MAX_SERVERS = 16
+KEY_SIZE = 32
+DEFAULT_NETWORK = "main"
+DEFAULT_TYPES = ("general",)
 _LEAST = (
     ("threads", 1),
     ("context", 256),
@@ -42,9 +45,15 @@ class Config:
 
     :ivar data: the data folder: identity, store, control socket. One node at a time.
     :ivar model: a GGUF file, ``hf:OWNER/REPO/FILE``, ``fake`` (no weights, for tests), or None for the default model.
-    :ivar types: the topic types that the node holds and shares.
-    :ivar network: only nodes of the same network name exchange anything.
+    :ivar types: the topic types that the node holds and shares; with none, those of the ticket it joined by, or ``general``.
+    :ivar network: only nodes of the same network name exchange anything; without one, the network that the data folder
+        belongs to, or ``main``. A folder belongs to one network for ever.
+    :ivar join: a ticket (of ``espeer invite``) to join a network by; the data folder remembers it. Secret.
+    :ivar private: make a key for the network, if the data folder has none: only nodes that are invited can connect.
+    :ivar psk_file: a file with the key of a private network, in the form that all of libp2p uses, mode 0600.
+    :ivar psk: the key itself, 32 bytes. Secret.
     :ivar listen: multiaddrs to listen on. Port 0 takes a free one.
+    :ivar announce: multiaddrs that others are told instead of ``listen``, where a router or a name stands before the node.
     :ivar bootstrap: multiaddrs (with ``/p2p/PEER``) of nodes to join through.
     :ivar allow: peer ids; if there are any, only these peers are talked to.
     :ivar deny: peer ids of peers that are never talked to.
@@ -80,9 +89,14 @@ class Config:
 
     data: Path = field(default_factory=default_data)
     model: str | None = None
-    types: tuple[str, ...] = ("general",)
-    network: str = "main"
+    types: tuple[str, ...] = ()
+    network: str = ""
+    join: str = field(default="", repr=False)
+    private: bool = False
+    psk_file: Path | None = None
+    psk: bytes | None = field(default=None, repr=False)
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    announce: tuple[str, ...] = ()
     bootstrap: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -114,12 +128,14 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the setting's name."""
-        if not 1 <= len(self.types) <= MAX_TYPES or len(set(self.types)) != len(self.types):
-            raise ConfigError(f"types: give 1 to {MAX_TYPES} different ones")
+        if len(self.types) > MAX_TYPES or len(set(self.types)) != len(self.types):
+            raise ConfigError(f"types: give up to {MAX_TYPES} different ones")
         for name in self.types:
             if not is_type(name):
                 raise ConfigError(f"type {name!r} is not 1 to 32 of a-z, 0-9 and '-'")
-        if not is_type(self.network):
+        if self.psk is not None and len(self.psk) != KEY_SIZE:
+            raise ConfigError(f"psk has {len(self.psk)} bytes; a network's key has {KEY_SIZE}")
+        if self.network and not is_type(self.network):
             raise ConfigError(f"network {self.network!r} is not 1 to 32 of a-z, 0-9 and '-'")
         for name, least in _LEAST:
             value = getattr(self, name)

@@ -30,6 +30,11 @@ def identity_path(data: Path) -> Path:
     return data / "identity.key"
 
 
+def membership_path(data: Path) -> Path:
+    """Return where it stands which network the folder belongs to."""
+    return data / "membership"
+
+
 def socket_path(data: Path) -> Path:
     """Return the control socket's path: in the data folder, or in a private temporary one where that path is too long."""
     path = data.absolute() / "control.sock"

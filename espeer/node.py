@@ -19,8 +19,11 @@ from espeer.lifecycle.refiner import Outcome, Proposal
 from espeer.lifecycle.runs import Run, Undone, Why
 from espeer.llm.model import Model
 from espeer.log import get_logger
+from espeer.p2p import ticket
+from espeer.p2p.addresses import Reach, parse_peer
 from espeer.p2p.identity import Identity
 from espeer.p2p.swarm import PeerView
+from espeer.p2p.ticket import Ticket
 from espeer.parts import Here, Parts, open_parts
 from espeer.replica import Held, Hit
 from espeer.scale import Scale
@@ -87,6 +90,7 @@ class Node:
     async def _run(self) -> AsyncIterator[None]:
         with ExitStack() as stack:
             parts = await open_parts(self.config, stack, model=self._given_model, clock=self._clock)
+            self.config = parts.config
             async with background() as nursery:
                 await nursery.start(parts.engine.run)
                 if parts.swarm:
@@ -303,6 +307,19 @@ class Node:
         """Return the node's identity."""
         return self._parts.identity
 
+    def invite(self) -> str:
+        """Return a ticket by which another node joins the network: ``Config(join=...)``. Of a private network it is a secret.
+
+        :raises InputError: the node is offline.
+        """
+        addresses = sorted(map(parse_peer, self.addresses()), key=lambda address: -address.reach)
+        if not addresses:
+            raise InputError("this node has no network to invite to: it is offline")
+        told = [address for address in addresses if address.reach is not Reach.MACHINE] or addresses
+        return ticket.encode(
+            Ticket(self.config.network, self.config.psk, tuple(map(str, told[: ticket.MAX_ADDRESSES])), self.config.types)
+        )
+
     async def status(self) -> Status:
         """Return how the node is doing."""
         return Status(
@@ -310,6 +327,7 @@ class Node:
             addresses=tuple(self.addresses()),
             network_name=self.config.network,
             role=self.config.role,
+            private=self.config.psk is not None,
             types=self.config.types,
             model=self._parts.engine.model.name,
             prompts=prompts.VERSION,

@@ -18,6 +18,7 @@ from espeer.lifecycle.submitter import Submitter
 from espeer.llm.engine import Engine
 from espeer.llm.loading import open_model
 from espeer.llm.model import Model
+from espeer.membership import settle
 from espeer.p2p.door import Door
 from espeer.p2p.identity import Identity, load_or_create
 from espeer.p2p.slots import Limits
@@ -51,10 +52,12 @@ class Client:
 class Parts:
     """The parts of an open node.
 
+    :ivar config: the settings, with what the data folder added to them.
     :ivar here: None on a client.
     :ivar client: None on every other node.
     """
 
+    config: Config
     store: Store
     identity: Identity
     engine: Engine
@@ -73,6 +76,7 @@ async def open_parts(config: Config, stack: ExitStack, *, model: Model | None, c
     :param clock: milliseconds since the Unix epoch.
     """
     await in_thread(stack.enter_context, claimed(config.data))
+    config = await in_thread(settle, config)
     store = await in_thread(Store.open, store_path(config.data))
     stack.callback(store.close)
     identity = await in_thread(load_or_create, identity_path(config.data))
@@ -121,6 +125,7 @@ async def open_parts(config: Config, stack: ExitStack, *, model: Model | None, c
         check_room=queue.check_room if client else lambda: None,
     )
     return Parts(
+        config=config,
         store=store,
         identity=identity,
         engine=engine,
@@ -197,6 +202,8 @@ def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[
         repair_interval=config.repair_interval,
         allow=config.allow,
         deny=config.deny,
+        announce=config.announce,
+        psk=config.psk,
         relays=config.relays,
         relay_service=Limits() if config.relay_service else None,
         mdns=config.mdns,

@@ -20,6 +20,7 @@ class Status:
     """How a node is doing.
 
     :ivar role: "peer", "server" or "client".
+    :ivar private: whether only nodes with the network's key can connect.
     :ivar prompts: version of the prompts, :data:`espeer.lifecycle.prompts.VERSION`.
     :ivar records: (type, state, number) of the records held.
     :ivar methods: how many of the node's own experiences came about by each method, see :data:`espeer.records.METHODS`.
@@ -33,6 +34,7 @@ class Status:
     addresses: tuple[str, ...]
     network_name: str
     role: str
+    private: bool
     types: tuple[str, ...]
     model: str
     prompts: int

@@ -238,7 +238,7 @@ async def test_two_nodes_share_what_one_learns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ({"types": ()}, "types"),
+        ({"types": tuple(f"t{n}" for n in range(65))}, "types"),
         ({"types": ("a", "a")}, "types"),
         ({"types": ("Pumps",)}, "type 'Pumps'"),
         ({"network": "my net"}, "network 'my net'"),

@@ -104,6 +104,10 @@ async def _why(node: Node, _: Say, *, id: str) -> Any:
     return views.why(await node.why(id))
 
 
+async def _invite(node: Node, _: Say) -> Any:
+    return views.invitation(node.invite())
+
+
 async def _status(node: Node, _: Say) -> Any:
     return views.status(await node.status())
 
@@ -123,6 +127,7 @@ _VERBS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
     "refinements": _refinements,
     "undo_refinement": _undo_refinement,
     "why": _why,
+    "invite": _invite,
     "status": _status,
 }
 

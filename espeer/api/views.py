@@ -6,6 +6,8 @@ from typing import Any
 from espeer.inference import Answer, Choice
 from espeer.lifecycle.refiner import Outcome, Proposal
 from espeer.lifecycle.runs import Run, Undone, Why
+from espeer.p2p import ticket
+from espeer.p2p.addresses import Reach, parse_peer
 from espeer.p2p.swarm import PeerView
 from espeer.records import Experience, peer_id
 from espeer.replica import Held, Hit
@@ -105,6 +107,19 @@ def why(value: Why) -> Json:
         "sources": [held(source) for source in value.sources],
         "stands_for": [held(other) for other in value.stands_for],
         "steps": [asdict(step) for step in value.steps],
+    }
+
+
+def invitation(text: str) -> Json:
+    """Show a ticket and what it says; not the key, only whether there is one."""
+    said = ticket.decode(text)
+    return {
+        "ticket": text,
+        "network": said.network,
+        "private": said.key is not None,
+        "addresses": said.addresses,
+        "types": said.types,
+        "local": all(parse_peer(address).reach is Reach.MACHINE for address in said.addresses),
     }
 
 

@@ -111,7 +111,7 @@ async def _ask_offline(
             store.close()
     except StoreInUse as error:
         raise StoreInUse(f"a node runs on {data}; ask without --offline") from error
-    config = Config(data=data, model=model, offline=True, learning=False, types=types or Config().types)
+    config = Config(data=data, model=model, offline=True, learning=False, types=types)
     async with Node(config) as node, node.stream(question, recall=recall, type=type) as stream:
         async for piece in stream:
             say(piece)

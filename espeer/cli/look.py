@@ -61,7 +61,8 @@ def status(*, target: Target = _DEFAULT_TARGET) -> None:
     made = table("", "")
     made.show_header = False
     made.add_row("node", found["peer_id"])
-    made.add_row("network", f"{found['role']} in {found['network_name']}, {found['peers']} peers")
+    private = " (private)" if found["private"] else ""
+    made.add_row("network", f"{found['role']} in {found['network_name']}{private}, {found['peers']} peers")
     made.add_row("model", found["model"])
     made.add_row("types", ", ".join(found["types"]))
     for row in found["records"]:

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from espeer.cli.ask import ask, feedback
 from espeer.cli.demo import demo
 from espeer.cli.experiences import app as experiences
+from espeer.cli.invite import invite
 from espeer.cli.learn import learn
 from espeer.cli.look import id_, peers, recall, status
 from espeer.cli.node import node
@@ -44,6 +45,7 @@ app = App(
 app.command(node)
 app.command(ask)
 app.command(feedback)
+app.command(invite)
 app.command(learn)
 app.command(recall)
 app.command(peers)
@@ -60,6 +62,7 @@ def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     debug: Annotated[bool, Parameter(help="Show a traceback where something fails.")] = False,
 ) -> int:
+    tokens = _joined_by_stdin(tokens)
     if "-" in tokens and "--" not in tokens:  # to cyclopts it would be an option without a name
         tokens = (*(part for part in tokens if part != "-"), "--", "-")
     try:
@@ -80,6 +83,14 @@ def _launch(
             traceback.print_exc()
         return _fail(f"unexpected {type(error).__name__}: {_one_line(str(error))}; run it again with --debug and report it", 1)
     return 0
+
+
+def _joined_by_stdin(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """``--join -`` as one token, because of what :func:`_launch` does with ``-``."""
+    place = tokens.index("--join") + 1 if "--join" in tokens else len(tokens)
+    if tokens[place : place + 1] != ("-",):
+        return tokens
+    return (*tokens[: place - 1], "--join=-", *tokens[place + 1 :])
 
 
 def _one_line(text: str) -> str:

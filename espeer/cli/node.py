@@ -28,7 +28,11 @@ _JOINING: dict[Role, tuple[str, str]] = {
 def node(
     *,
     bootstrap: tuple[str, ...] = (),
+    join: str = "",
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",),
+    announce: tuple[str, ...] = (),
+    private: Annotated[bool, Parameter(negative=())] = False,
+    psk: Path | None = None,
     allow: tuple[str, ...] = (),
     deny: tuple[str, ...] = (),
     relay: tuple[str, ...] = (),
@@ -40,8 +44,8 @@ def node(
     recall_seconds: float = 1.0,
     data: Annotated[Path | None, Parameter(show_default=False)] = None,
     model: str | None = None,
-    type: tuple[str, ...] = ("general",),
-    network: str = "main",
+    type: tuple[str, ...] = (),
+    network: str = "",
     threads: int | None = None,
     context: int | None = None,
     recall: int = 3,
@@ -62,8 +66,15 @@ def node(
 
     Example: espeer node --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW... --type pumps --type valves
 
+    A data folder belongs to one network: it keeps its name, and the key of a private one.
+
     :param bootstrap: address of a node to join through; may be given several times.
+    :param join: a ticket to join a network by, see `espeer invite`; "-" reads it from standard input, so that others on this
+        machine do not see it. Only the first start needs it.
     :param listen: address to listen on; may be given several times. Port 0 takes a free one.
+    :param announce: address that others are told instead, such as /dns4/node.example.org/tcp/4001; may be given several times.
+    :param private: have a private network, that only nodes with a ticket can enter; its key is made at the first start.
+    :param psk: file with the key of a private network, as all of libp2p writes it; mode 0600.
     :param allow: peer id; if any is given, only these peers are talked to. May be given several times.
     :param deny: peer id of a peer that is never talked to; may be given several times.
     :param relay: address of a relay to be reached through, from behind a NAT, or "auto" to ask the peers that the node
@@ -76,8 +87,8 @@ def node(
     :param recall_seconds: how long other nodes may take to recall.
     :param data: folder for identity, store and control socket (or $ESPEER_HOME).
     :param model: a GGUF file, hf:OWNER/REPO/FILE, or "fake" for tests; by default SmolLM2-135M-Instruct.
-    :param type: topic type to hold and share; may be given several times.
-    :param network: only nodes of the same network exchange anything.
+    :param type: topic type to hold and share; may be given several times. By default those of the ticket, or "general".
+    :param network: only nodes of the same network exchange anything; by default that of the data folder, or "main".
     :param threads: threads for the model; by default the cores of the machine.
     :param context: tokens of the model's context; by default its own, up to 4096.
     :param recall: how many experiences go into a prompt, at most.
@@ -98,11 +109,15 @@ def node(
     config = Config(
         data=data or default_data(),
         bootstrap=bootstrap,
+        join=_ticket(join),
         listen=listen,
         role=role,
         servers=server,
         ask_peers=ask_peers,
         recall_seconds=recall_seconds,
+        announce=announce,
+        private=private,
+        psk_file=psk,
         allow=allow,
         deny=deny,
         relays=relay,
@@ -129,6 +144,12 @@ def node(
     trio.run(_serve_until_signal, config)
 
 
+def _ticket(given: str) -> str:
+    from espeer.p2p.ticket import MAX_TICKET  # noqa: PLC0415 - no other command needs what it imports
+
+    return sys.stdin.read(MAX_TICKET + 1) if given == "-" else given
+
+
 async def _serve_until_signal(config: Config) -> None:
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
         async with background() as nursery:
@@ -148,6 +169,10 @@ async def _serve(config: Config) -> None:
 
     async with Node(config) as running, background() as nursery:
         await nursery.start(control.serve, running, socket_path(config.data))
+        if running.config.psk:
+            print(f"node {running.identity.peer_id} is up; others join it by the ticket that `espeer invite` prints")  # noqa: T201
+            sys.stdout.flush()
+            await trio.sleep_forever()
         said, join = _JOINING[config.role]
         print(said.format(running.identity.peer_id))  # noqa: T201 - what the operator waits for
         printed = [*config.servers, *running.addresses()]

@@ -1,7 +1,9 @@
 """Addresses that espeer listens on and dials: multiaddrs of TCP over IP or a DNS name (pure)."""
 
-from collections.abc import Iterable
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
@@ -19,6 +21,15 @@ _WAYS: Final = ((), ("p2p-circuit", "p2p"))
 _ANYWHERE: Final = {"ip4": "0.0.0.0", "ip6": "::"}  # noqa: S104 - told apart, not bound
 
 
+class Reach(IntEnum):
+    """From where an address can be reached."""
+
+    MACHINE = 0
+    LINK = 1
+    SITE = 2
+    ANYWHERE = 3
+
+
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
     """Where a peer may be reached.
@@ -33,6 +44,11 @@ class PeerAddress:
     def __str__(self) -> str:
         """The whole multiaddr."""
         return f"{self.transport}/p2p/{self.peer_id}"
+
+    @property
+    def reach(self) -> Reach:
+        """From where it, or the relay that it goes through, can be reached."""
+        return reach(self.transport.split("/")[2])
 
     @property
     def relay(self) -> "PeerAddress | None":
@@ -87,6 +103,31 @@ def parse_relay(text: str) -> PeerAddress:
     return address
 
 
+def parse_announced(text: str) -> Multiaddr:
+    """An address at which peers reach us, as a router or a name server makes it: ``/ip4|ip6|dns.../HOST/tcp/PORT``.
+
+    :raises BadAddress: it is something else, or one that nobody could dial.
+    """
+    address = _parse(text)
+    if address is None or _protocols(address) not in {(host, "tcp") for host in _DIALLED}:
+        raise BadAddress(f"cannot announce {text!r}: give an address such as /dns4/node.example.org/tcp/4001")
+    (protocol, host), (_, port) = address.items()
+    if port == "0" or host == _ANYWHERE.get(protocol.name):
+        raise BadAddress(f"cannot announce {text!r}: give the host and the port that others dial")
+    return address
+
+
+def concrete(address: str, hosts: Mapping[str, Sequence[str]]) -> list[str]:
+    """An address of ours as others may dial it: one for each of our hosts if we listen on all interfaces.
+
+    :param hosts: our own IP addresses, by ``ip4`` and ``ip6``.
+    """
+    protocol, host, *rest = address.split("/")[1:]
+    if host != _ANYWHERE.get(protocol):
+        return [address]
+    return ["/".join(["", protocol, ours, *rest]) for ours in hosts.get(protocol, ())] or [address]
+
+
 def parse_peer_id(text: str) -> str:
     """A peer id, in its usual form (base58).
 
@@ -97,6 +138,21 @@ def parse_peer_id(text: str) -> str:
         raise BadAddress(f"{text!r} is not a peer id; `espeer id` prints a node's own, such as 12D3KooW...")
     ((_, peer_id),) = address.items()
     return str(peer_id)
+
+
+def reach(host: str) -> Reach:
+    """From where an IP address can be reached; a name can from anywhere."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return Reach.ANYWHERE
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_loopback or address.is_unspecified or address.is_multicast:
+        return Reach.MACHINE
+    if address.is_link_local:
+        return Reach.LINK
+    return Reach.ANYWHERE if address.is_global else Reach.SITE
 
 
 def usable(texts: Iterable[str]) -> list[PeerAddress]:

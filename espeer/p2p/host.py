@@ -108,7 +108,13 @@ class Node:
 
 @asynccontextmanager
 async def open_node(
-    identity: Identity, listen: Sequence[Multiaddr], *, gate: Gate, watch: Watch, psk: bytes | None = None
+    identity: Identity,
+    listen: Sequence[Multiaddr],
+    *,
+    gate: Gate,
+    watch: Watch,
+    announce: Sequence[Multiaddr] = (),
+    psk: bytes | None = None,
 ) -> AsyncIterator[Node]:
     """Run a libp2p node that listens on ``listen`` while the context is entered.
 
@@ -116,11 +122,12 @@ async def open_node(
     first (within :data:`CLOSE_SECONDS`) and cancelled then. If it fails by itself, the context is left with its error.
 
     :param gate: who may be connected.
+    :param announce: what others are told instead of where we listen.
     :param psk: the key of a private network, see :mod:`espeer.p2p.psk`.
     :raises AddressInUse: cannot listen there. As all errors from here, it may come in an ExceptionGroup.
     """
     hardening.apply()
-    node = _build(identity, gate, watch, psk)
+    node = _build(identity, gate, watch, announce, psk)
     ready, stop = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve, node, listen, ready, stop)
@@ -163,7 +170,7 @@ async def _close(node: Node) -> None:
         await node.host.close()
 
 
-def _build(identity: Identity, gate: Gate, watch: Watch, psk: bytes | None) -> Node:
+def _build(identity: Identity, gate: Gate, watch: Watch, announce: Sequence[Multiaddr], psk: bytes | None) -> Node:
     key_pair = identity.key_pair
     host = new_host(
         key_pair=key_pair,
@@ -177,6 +184,7 @@ def _build(identity: Identity, gate: Gate, watch: Watch, psk: bytes | None) -> N
             enable_metrics=False, enable_memory_limits=False, enable_circuit_breaker=False, enable_graceful_degradation=False
         ),
         disable_identify_address_discovery=True,
+        announce_addrs=announce or None,
         psk=psk.hex() if psk else None,
     )
     network = host.get_network()

@@ -18,9 +18,9 @@ from libp2p.abc import IRawConnection
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.security.exceptions import HandshakeFailure
 
+from espeer.config import KEY_SIZE
 from espeer.errors import ConfigError
 
-KEY_SIZE: Final = 32
 NONCE_SIZE: Final = 24
 _HEADER: Final = "/key/swarm/psk/1.0.0/"
 _MAX_FILE: Final = 1024

@@ -8,10 +8,11 @@ from typing import Final
 
 import trio
 from libp2p.peer.id import ID
+from multiaddr.utils import get_network_addrs  # type: ignore[import-untyped] # ships no types
 
 from espeer.errors import EspeerError
 from espeer.log import get_logger
-from espeer.p2p.addresses import parse_listen, parse_peer, parse_peer_id, parse_relay
+from espeer.p2p.addresses import concrete, parse_announced, parse_listen, parse_peer, parse_peer_id, parse_relay
 from espeer.p2p.bans import Bans
 from espeer.p2p.circuit import CircuitTransport
 from espeer.p2p.dialer import Dialer
@@ -69,6 +70,7 @@ class Swarm:
     :param repair_interval: average seconds between syncs with a random peer.
     :param allow: peer ids; if there are any, only these peers are talked to.
     :param deny: peer ids of peers that are never talked to.
+    :param announce: multiaddrs that others are told instead of ``listen``.
     :param psk: the key of a private network: only nodes that have it can connect.
     :param relays: multiaddrs, with ``/p2p/PEERID``, of relays to be reached through; :data:`FIND_RELAYS` among them has it
         ask the peers that it dials, too.
@@ -93,6 +95,7 @@ class Swarm:
         repair_interval: float = 20.0,
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
+        announce: Sequence[str] = (),
         psk: bytes | None = None,
         relays: Sequence[str] = (),
         relay_service: Limits | None = None,
@@ -107,6 +110,7 @@ class Swarm:
         self._rng = rng
         self._node: Node | None = None
         self._links = Links()
+        self._announce = [parse_announced(address) for address in announce]
         self._psk = psk
         self._bans = Bans(self.counters)
         self._gate = Gate(allow=map(parse_peer_id, allow), deny=map(parse_peer_id, deny), banned=self._bans.banned)
@@ -192,8 +196,11 @@ class Swarm:
         return [] if self._node is None else [self._view(self._node, peer_id) for peer_id in sorted(self._links.up)]
 
     def addresses(self) -> list[str]:
-        """Where peers reach us, with ``/p2p/PEERID``."""
-        return [] if self._node is None else self._reached(self._node)
+        """Where peers reach us, with ``/p2p/PEERID``: an address of each interface if we listen on all."""
+        if self._node is None:
+            return []
+        hosts = {"ip4": get_network_addrs(4), "ip6": get_network_addrs(6)}
+        return [found for address in self._reached(self._node) for found in concrete(address, hosts)]
 
     async def relayed(self) -> list[str]:
         """Wait until peers reach us through a relay; return the addresses at which they do."""
@@ -208,7 +215,9 @@ class Swarm:
             self._gossip.accepts, self._subscribed, self._gossip.judge, self._bans.blame, self._bans.banned, self._bans.score
         )
         try:
-            async with open_node(self._identity, self._listen, gate=self._gate, watch=watch, psk=self._psk) as node:
+            async with open_node(
+                self._identity, self._listen, gate=self._gate, watch=watch, announce=self._announce, psk=self._psk
+            ) as node:
                 node.network.register_notifee(LinksNotifee(self._links, self._greeter.request))
                 node.network.transport_manager.add_transport(CircuitTransport(node.network, node.open_stream, node.dial))
                 if self._relay is not None:

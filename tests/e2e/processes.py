@@ -174,7 +174,13 @@ class Nodes:
         self._stack.close()
 
     def start(
-        self, data: Path, *options: str | Path, model: str | None = "fake", up: bool = True, inside: Sequence[str] = ()
+        self,
+        data: Path,
+        *options: str | Path,
+        model: str | None = "fake",
+        up: bool = True,
+        inside: Sequence[str] = (),
+        stdin: bytes = b"",
     ) -> NodeProcess:
         """Start a node on a data folder, and wait until it is up; ``inside`` begins a command line to run it by."""
         self._count += 1
@@ -182,7 +188,10 @@ class Nodes:
         chosen = ["--model", model] if model else []
         command = [*inside, *ESPEER, "node", "--data", data, *chosen, *options]
         with path.open("wb") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        assert process.stdin is not None
+        with process.stdin as typed:
+            typed.write(stdin)
         self._stack.callback(_end, process)
         node = NodeProcess(data, path, process)
         if up:

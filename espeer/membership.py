@@ -1,0 +1,119 @@
+"""Which network a data folder belongs to, kept in the folder itself.
+
+What a node learnt in one network must not leak into another because of a flag that was forgotten or mistyped: so the name
+and the key are kept with the data, and a contradiction is an error. The file holds a ticket, see :mod:`espeer.p2p.ticket`;
+it is its user's alone, because the key of a private network may be in it.
+"""
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from espeer.config import DEFAULT_NETWORK, DEFAULT_TYPES, KEY_SIZE, Config
+from espeer.errors import ConfigError
+from espeer.folder import membership_path
+from espeer.p2p import ticket
+from espeer.p2p.ticket import MAX_TICKET, Ticket
+
+_OTHERS: Final = 0o077
+
+
+def settle(config: Config) -> Config:
+    """Fill in what the folder, a ticket or a key file says, and have the folder remember it.
+
+    Whoever calls this holds the data folder.
+
+    :return: the settings with network, types, bootstrap addresses and key as they are to be used.
+    :raises ConfigError: they contradict each other, or one of the files cannot be used.
+    """
+    path = membership_path(config.data)
+    if config.offline:
+        kept = _load(path)
+        return replace(
+            config,
+            network=config.network or (kept.network if kept else DEFAULT_NETWORK),
+            types=config.types or (kept and kept.types) or DEFAULT_TYPES,
+        )
+    kept = _load(path)
+    joined = ticket.decode(config.join) if config.join else None
+    network = _network(config, joined, kept)
+    key = _key(config, joined, kept)
+    said = joined or kept or Ticket(network)
+    member = Ticket(network, key, said.addresses, said.types)
+    if member != kept:
+        _save(path, member)
+    return replace(
+        config,
+        network=network,
+        types=config.types or member.types or DEFAULT_TYPES,
+        # a client talks to its servers alone
+        bootstrap=() if config.role == "client" else tuple(dict.fromkeys([*config.bootstrap, *member.addresses])),
+        psk=key,
+        join="",
+    )
+
+
+def _network(config: Config, joined: Ticket | None, kept: Ticket | None) -> str:
+    if joined and config.network and config.network != joined.network:
+        raise ConfigError(f"the ticket is for the network {joined.network!r}, not {config.network!r}; leave --network out")
+    network = joined.network if joined else config.network
+    if kept and network and network != kept.network:
+        raise ConfigError(
+            f"{config.data} belongs to the network {kept.network!r}, not {network!r}; choose another folder with --data"
+        )
+    return network or (kept.network if kept else DEFAULT_NETWORK)
+
+
+def _key(config: Config, joined: Ticket | None, kept: Ticket | None) -> bytes | None:
+    given = config.psk
+    if config.psk_file is not None:
+        from espeer.p2p.psk import read_key_file  # noqa: PLC0415 - libp2p takes a second to import
+
+        given = read_key_file(config.psk_file)
+    if joined and given and given != joined.key:
+        raise ConfigError("the ticket has another key than the file given with --psk; leave --psk out")
+    if joined and kept and joined.key != kept.key:
+        was = "a private network with another key" if kept.key else "an open network, and the ticket is for a private one"
+        raise ConfigError(f"{config.data} belongs to {was}; choose another folder with --data")
+    if given and kept and kept.key and given != kept.key:
+        raise ConfigError(f"{config.data} belongs to a private network with another key; choose another folder with --data")
+    if joined and config.private and not joined.key:
+        raise ConfigError("the ticket is for an open network; leave --private out")
+    key = (joined and joined.key) or given or (kept and kept.key) or None
+    return key or (os.urandom(KEY_SIZE) if config.private else None)
+
+
+def _load(path: Path) -> Ticket | None:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(MAX_TICKET + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    if mode & _OTHERS:
+        raise ConfigError(f"{path} can be read by others; run: chmod 600 {path}")
+    try:
+        return ticket.decode(data.decode("ascii"))
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{path} is damaged; restore it, or remove it and join the network again") from error
+
+
+def _save(path: Path, member: Ticket) -> None:
+    """Replace the file in one step, so that a power cut leaves the old one or the new one."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(ticket.encode(member) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}; free some disk space and try again") from error
