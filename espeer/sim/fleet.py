@@ -17,7 +17,7 @@ START_SECONDS: Final = 120.0
 """How long a node may take to be up: the first one on a machine prepares the model's weights."""
 
 _STOP_SECONDS: Final = 5.0
-_POLL_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.05
 
 
 class FleetError(EspeerError):

@@ -35,6 +35,7 @@ FIGURES: Final = (
     "catch_up_from_start_per_s",
     "sync_overhead",
     "recalls",
+    "recalls_found",
     "recall_p50_s",
     "recall_p99_s",
     "recall_max_s",
@@ -185,11 +186,29 @@ def catch_up(joiner: Life, launched: int, *, synced_bytes: int | None) -> dict[s
     }
 
 
-def recalls(seconds: Sequence[float]) -> dict[str, Any]:
-    """Sum up how long queries took."""
-    rounded = [round(one, 4) for one in seconds]
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A query that a node was asked.
+
+    :ivar asked: milliseconds, when.
+    :ivar seconds: how long it took.
+    :ivar found: how many experiences fitted.
+    """
+
+    node: str
+    asked: int
+    seconds: float
+    found: int
+
+
+def recalls(asked: Sequence[Recalled], joiners: Mapping[str, Life]) -> dict[str, Any]:
+    """Sum up how long queries took; of a late joiner, only those that were asked before its last missing record was there."""
+    caught_up = {name: max((row.received for row in life.rows if row.via != OWN), default=0) for name, life in joiners.items()}
+    counted = [one for one in asked if one.asked <= caught_up.get(one.node, one.asked)]
+    rounded = [round(one.seconds, 4) for one in counted]
     return {
-        "recalls": len(seconds),
+        "recalls": len(counted),
+        "recalls_found": sum(one.found > 0 for one in counted),
         "recall_p50_s": percentile(rounded, 0.5),
         "recall_p99_s": percentile(rounded, 0.99),
         "recall_max_s": max(rounded, default=None),

@@ -210,7 +210,7 @@ async def _figures(scenario: Scenario, members: Members, course: Course) -> dict
         figures["equal_after_s"] = measure.spread(course.healed, lives) or 0.0
         figures["repair_intervals"] = round(figures["equal_after_s"] / scenario.nodes.repair_interval, 3)
     if course.recalls:
-        figures |= measure.recalls(course.recalls)
+        figures |= measure.recalls(course.recalls, {life.name: life for life in lives if life.name in scenario.late})
     if course.watched:
         figures |= measure.checks(*course.watched)
     for life in lives:

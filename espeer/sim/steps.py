@@ -16,7 +16,7 @@ import trio
 from espeer.errors import ControlError
 from espeer.sim import processes, stores
 from espeer.sim.fleet import Device, FleetError
-from espeer.sim.measure import OWN, Made
+from espeer.sim.measure import OWN, Made, Recalled
 from espeer.sim.members import NETWORK, Member, Members, now_ms
 from espeer.sim.scenario import Attack, Burst, Churn, Learn, Partition, Recall, Scenario, Start, Step, Watch
 from espeer.sim.texts import report
@@ -36,7 +36,7 @@ class Course:
     :ivar unacknowledged: requests to learn that failed, because the node was killed, say.
     :ivar burst: milliseconds, when the first burst began.
     :ivar healed: milliseconds, when the last partition ended.
-    :ivar recalls: seconds that each query took.
+    :ivar recalls: the queries that were asked.
     :ivar watched: the nodes' counters before and after a step ``watch``.
     :ivar attacks: what each attack did and cost.
     """
@@ -47,7 +47,7 @@ class Course:
     healed: int | None = None
     kills: int = 0
     joins: int = 0
-    recalls: list[float] = field(default_factory=list)
+    recalls: list[Recalled] = field(default_factory=list)
     watched: tuple[list[Any], list[Any]] | None = None
     attacks: list[dict[str, Any]] = field(default_factory=list)
 
@@ -138,9 +138,9 @@ class Steps:
         known = self._scenario.seeded.records if self._scenario.seeded else 1000
         while trio.current_time() < until:
             query = report(self._rng.randrange(known), self._scenario.seed).text
-            began = time.monotonic()
-            await member.ask("recall", query=query, k=_K)
-            self._course.recalls.append(time.monotonic() - began)
+            asked, began = now_ms(), time.monotonic()
+            found = await member.ask("recall", query=query, k=_K)
+            self._course.recalls.append(Recalled(step.node, asked, time.monotonic() - began, len(found)))
             await trio.sleep(step.every)
 
     async def _partition(self, step: Partition) -> None:

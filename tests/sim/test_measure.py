@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espeer.sim import measure
-from espeer.sim.measure import FIGURES, Life, Made, Row
+from espeer.sim.measure import FIGURES, Life, Made, Recalled, Row
 
 A, B, C = (bytes([number]) * 32 for number in range(3))
 
@@ -75,7 +75,7 @@ def test_nothing_to_measure_is_none() -> None:
     assert measure.replication([], [])["delivery"] is None
     assert measure.spread(1000, [life("n1")]) is None
     assert measure.catch_up(life("n1"), 0, synced_bytes=1) == {}
-    assert measure.recalls([])["recall_max_s"] is None
+    assert measure.recalls([], {})["recall_max_s"] is None
 
 
 def test_a_late_joiner_is_timed_from_its_first_record_and_from_its_start() -> None:
@@ -84,6 +84,14 @@ def test_a_late_joiner_is_timed_from_its_first_record_and_from_its_start() -> No
     assert (found["catch_up_s"], found["catch_up_per_s"]) == (1.0, 11.0)
     assert (found["catch_up_from_start_s"], found["catch_up_from_start_per_s"]) == (3.0, round(11 / 3, 1))
     assert found["sync_overhead"] == 1.5
+
+
+def test_queries_of_a_late_joiner_count_while_it_catches_up() -> None:
+    asked = [Recalled("n4", 10_000, 0.2, 0), Recalled("n4", 11_000, 0.1, 3), Recalled("n4", 12_000, 9.0, 3)]
+    joiner = life("n4", row(A, received=9_000, via="sync"), row(B, received=11_500, via="sync"))
+    found = measure.recalls(asked, {"n4": joiner})
+    assert (found["recalls"], found["recalls_found"], found["recall_max_s"]) == (2, 1, 0.2)
+    assert measure.recalls(asked, {})["recalls"] == 3
 
 
 def test_the_last_arrival_after_a_moment_counts() -> None:
@@ -120,6 +128,6 @@ def test_a_percentile_is_one_of_the_values_and_enough_are_not_above_it(values: l
 
 def test_all_that_is_measured_has_a_name_to_expect_it_by() -> None:
     lives = [life("n1", row(A))]
-    found = measure.replication([], lives) | measure.latencies([], lives) | measure.recalls([0.1])
+    found = measure.replication([], lives) | measure.latencies([], lives) | measure.recalls([Recalled("n1", 0, 0.1, 1)], {})
     found |= measure.catch_up(lives[0], 0, synced_bytes=1) | measure.checks([{}], [{}])
     assert found.keys() <= set(FIGURES)
