@@ -39,6 +39,7 @@ FIGURES: Final = (
     "recall_p50_s",
     "recall_p99_s",
     "recall_max_s",
+    "crossed",
     "equal_after_s",
     "repair_intervals",
     "checks",
@@ -159,6 +160,30 @@ def spread(began: int, lives: Sequence[Life]) -> float | None:
 def making(began: int, lives: Sequence[Life]) -> float | None:
     """Return the seconds from ``began`` (milliseconds) to the last record that a living node made after it."""
     return _until_last(began, (row.created for life in lives if life.alive for row in life.rows if row.via == OWN))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A partition that was.
+
+    :ivar began, healed: milliseconds.
+    :ivar first: the nodes of one side.
+    """
+
+    began: int
+    healed: int
+    first: frozenset[str]
+
+
+def crossed(cut: Cut, made: Sequence[Made], lives: Sequence[Life]) -> int:
+    """Count arrivals on one side of what the other side made, both while there was no way across: there must be none."""
+    sides = {one.id: one.author in cut.first for one in made if one.author}
+    return sum(
+        cut.began <= row.created and row.received < cut.healed and sides.get(row.id, here) is not here
+        for life in lives
+        for here in [life.name in cut.first]
+        for row in life.rows
+    )
 
 
 def _until_last(began: int, times: Iterable[int]) -> float | None:

@@ -206,8 +206,10 @@ async def _figures(scenario: Scenario, members: Members, course: Course) -> dict
     if course.burst is not None:
         figures["made_s"] = measure.making(course.burst, lives)
         figures["spread_s"] = measure.spread(course.burst, lives)
-    if course.healed is not None and not figures["unequal"]:
-        figures["equal_after_s"] = measure.spread(course.healed, lives) or 0.0
+    if course.cut:
+        figures["crossed"] = measure.crossed(course.cut, course.made, lives)
+    if course.cut and not figures["unequal"]:
+        figures["equal_after_s"] = measure.spread(course.cut.healed, lives) or 0.0
         figures["repair_intervals"] = round(figures["equal_after_s"] / scenario.nodes.repair_interval, 3)
     if course.recalls:
         figures |= measure.recalls(course.recalls, {life.name: life for life in lives if life.name in scenario.late})

@@ -16,7 +16,7 @@ import trio
 from espeer.errors import ControlError
 from espeer.sim import processes, stores
 from espeer.sim.fleet import Device, FleetError
-from espeer.sim.measure import OWN, Made, Recalled
+from espeer.sim.measure import OWN, Cut, Made, Recalled
 from espeer.sim.members import NETWORK, Member, Members, now_ms
 from espeer.sim.scenario import Attack, Burst, Churn, Learn, Partition, Recall, Scenario, Start, Step, Watch
 from espeer.sim.texts import report
@@ -35,7 +35,7 @@ class Course:
     :ivar made: the records that were acknowledged, or there before the start.
     :ivar unacknowledged: requests to learn that failed, because the node was killed, say.
     :ivar burst: milliseconds, when the first burst began.
-    :ivar healed: milliseconds, when the last partition ended.
+    :ivar cut: the last partition, once it has ended.
     :ivar recalls: the queries that were asked.
     :ivar watched: the nodes' counters before and after a step ``watch``.
     :ivar attacks: what each attack did and cost.
@@ -44,7 +44,7 @@ class Course:
     made: list[Made] = field(default_factory=list)
     unacknowledged: int = 0
     burst: int | None = None
-    healed: int | None = None
+    cut: Cut | None = None
     kills: int = 0
     joins: int = 0
     recalls: list[Recalled] = field(default_factory=list)
@@ -144,11 +144,13 @@ class Steps:
             await trio.sleep(step.every)
 
     async def _partition(self, step: Partition) -> None:
-        first = {f"n{number}" for number in range(1, step.first + 1)}
+        first = frozenset(f"n{number}" for number in range(1, step.first + 1))
         self._members.proxies.cut(first, self._members.all.keys() - first)
+        began = now_ms()
         await trio.sleep(step.seconds)
+        healed = now_ms()
         self._members.proxies.heal()
-        self._course.healed = now_ms()
+        self._course.cut = Cut(began, healed, first)
 
     async def _churn(self, step: Churn) -> None:
         first = trio.current_time()

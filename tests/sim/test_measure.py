@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espeer.sim import measure
-from espeer.sim.measure import FIGURES, Life, Made, Recalled, Row
+from espeer.sim.measure import FIGURES, Cut, Life, Made, Recalled, Row
 
 A, B, C = (bytes([number]) * 32 for number in range(3))
 
@@ -92,6 +92,18 @@ def test_queries_of_a_late_joiner_count_while_it_catches_up() -> None:
     found = measure.recalls(asked, {"n4": joiner})
     assert (found["recalls"], found["recalls_found"], found["recall_max_s"]) == (2, 1, 0.2)
     assert measure.recalls(asked, {})["recalls"] == 3
+
+
+def test_what_crosses_a_cut_while_it_holds_shows() -> None:
+    cut = Cut(5_000, 9_000, frozenset({"n1", "n2"}))
+    made = [Made(A, "n1"), Made(B, "n1"), Made(C, "n3")]
+    early, kept, late = (
+        row(A, created=4_999, received=6_000),  # it was under way when the cut came
+        row(B, created=6_000, received=9_000),
+        row(C, created=6_000, received=6_100),
+    )
+    assert measure.crossed(cut, made, [life("n2", early, kept), life("n3", early, kept, late), life("n4", late)]) == 0
+    assert measure.crossed(cut, made, [life("n2", late), life("n4", row(B, created=6_000, received=8_999))]) == 2
 
 
 def test_the_last_arrival_after_a_moment_counts() -> None:
