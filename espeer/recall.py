@@ -13,6 +13,7 @@ import trio
 
 from espeer.errors import InputError
 from espeer.log import get_logger
+from espeer.p2p.question import MAX_TYPES
 from espeer.p2p.remote import Replies
 from espeer.replica import MIN_COVERAGE, Hit, Replica
 from espeer.tasks import background, in_thread
@@ -43,8 +44,8 @@ class Recalled:
 class Others(Protocol):
     """Other nodes, as recall sees them."""
 
-    def types_known(self) -> frozenset[str]:
-        """The types that connected nodes hold."""
+    def types_known(self) -> Sequence[str]:
+        """The types that connected nodes hold, those that most hold first."""
 
     async def recall(self, query: str, k: int, types: Sequence[str], *, seconds: float, patient: bool) -> Replies:
         """See :meth:`espeer.p2p.remote.Remote.recall`."""
@@ -86,9 +87,9 @@ class Recall:
         """
         if type in self._types:
             return
-        others = self._others.types_known() if self._others else frozenset()
+        others = self._others.types_known() if self._others else ()
         if type not in others:
-            elsewhere = f", and connected ones hold {', '.join(sorted(others))}" if others else ""
+            elsewhere = f", and connected ones hold {', '.join(sorted(others[:MAX_TYPES]))}" if others else ""
             raise InputError(f"this node does not hold the type {type!r}; it holds {', '.join(self._types)}{elsewhere}")
 
     async def recall(self, query: str, k: int, *, type: str | None) -> Recalled:
@@ -99,7 +100,7 @@ class Recall:
         here = () if self._replica is None else tuple(name for name in wanted if name in self._types)
         there = tuple(name for name in wanted if name not in here)
         if type is None and self._ask_peers and self._others:
-            there += tuple(sorted(self._others.types_known().difference(wanted)))
+            there += tuple(name for name in self._others.types_known() if name not in wanted)[:MAX_TYPES]
         local: list[Hit] = []
         replies, asked = Replies((), ()), trio.Event()
 

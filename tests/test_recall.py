@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from espeer.errors import InputError, StoreError
-from espeer.p2p.question import Told
+from espeer.p2p.question import MAX_TYPES, Told
 from espeer.p2p.remote import Replies
 from espeer.recall import MERGE_SECONDS, Recall, Recalled, merge
 from espeer.records import SignedRecord
@@ -29,8 +29,8 @@ class Others:
         self.answering = answering
         self.asked: list[dict[str, Any]] = []
 
-    def types_known(self) -> frozenset[str]:
-        return self.types
+    def types_known(self) -> Sequence[str]:
+        return sorted(self.types)
 
     async def recall(self, query: str, k: int, types: Sequence[str], *, seconds: float, patient: bool) -> Replies:
         self.asked.append({"query": query, "types": tuple(types), "seconds": seconds, "patient": patient})
@@ -141,3 +141,9 @@ async def test_a_broken_store_is_told_as_it_is(tmp_path: Path, experience: Make)
     others = Others(types=["valves"], answering=False)
     with trio.fail_after(MERGE_SECONDS), pytest.raises(StoreError):
         await recall_of(replica, others, ask_peers=True).recall("E42", 3, type=None)
+
+
+async def test_somebody_who_claims_thousands_of_types_does_not_make_us_ask_for_them(tmp_path: Path) -> None:
+    others = Others(types=[f"t{number}" for number in range(5000)])
+    await recall_of(replica_of(tmp_path), others, ask_peers=True).recall("E42", 3, type=None)
+    assert len(others.asked[0]["types"]) == MAX_TYPES

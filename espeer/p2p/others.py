@@ -78,9 +78,20 @@ class Others:
         """There is no node any more."""
         self._node = None
 
-    def types_known(self) -> frozenset[str]:
-        """The types that connected nodes hold, by what they subscribe to; of a client, its servers."""
-        return frozenset(name for name, holders in self._subscribers().items() if holders)
+    def subscribers(self) -> dict[str, set[str]]:
+        """The connected peers that subscribe to each type, and so hold it; of a client, its servers among them."""
+        found: dict[str, set[str]] = {}
+        for topic, peers in self._node.pubsub.peer_topics.items() if self._node else ():
+            name = self._type_of(topic)
+            ids = {str(peer) for peer in peers} & self._links.up
+            if name is not None:
+                found[name] = ids & set(self._servers) if self._servers else ids
+        return found
+
+    def types_known(self) -> list[str]:
+        """The types that connected nodes hold, by what they subscribe to; those that most hold first."""
+        holders = {name: len(peers) for name, peers in self.subscribers().items() if peers}
+        return sorted(holders, key=lambda name: (-holders[name], name))
 
     async def recall(self, query: str, k: int, types: Sequence[str], *, seconds: float, patient: bool) -> Replies:
         """See :meth:`espeer.p2p.remote.Remote.recall`."""
@@ -123,14 +134,5 @@ class Others:
         """Whom to ask about a type: the servers in their order, or else the peers that subscribe to it, in any."""
         if self._servers:
             return [peer_id for peer_id in self._servers if peer_id in self._links.up]
-        holders = sorted(self._subscribers().get(type, ()))
+        holders = sorted(self.subscribers().get(type, ()))
         return self._rng.sample(holders, len(holders))
-
-    def _subscribers(self) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
-        for topic, peers in self._node.pubsub.peer_topics.items() if self._node else ():
-            name = self._type_of(topic)
-            ids = {str(peer) for peer in peers} & self._links.up
-            if name is not None:
-                found[name] = ids & set(self._servers) if self._servers else ids
-        return found

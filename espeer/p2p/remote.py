@@ -5,7 +5,7 @@ that does not answer in time is set aside for a while; one that lies is blamed; 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,6 +42,8 @@ PEERS_AT_A_TIME: Final = 4
 """How many peers a question may go to at a time, each for other types."""
 ROUNDS: Final = 3
 """How many peers are asked about the same type before that is given up."""
+DOUBT_SECONDS: Final = 0.2
+"""How long the next peer is waited for where one said that it knows nothing."""
 ASIDE_SECONDS: Final = 10.0
 """How long a peer that did not answer in time is only asked where nobody else is."""
 KEPT: Final = 64
@@ -121,21 +123,26 @@ class Remote:
         if known is not None and trio.current_time() < until:
             return known
         told: dict[bytes, Told] = {}
-        left, tried = list(question.types), set[tuple[str, str]]()
+        left, answered, tried = list(question.types), set[str](), set[tuple[str, str]]()
         deadline = trio.current_time() + seconds
         for _ in range(ROUNDS):
-            plan = self._plan(left, tried, patient=patient)
+            needed = [name for name in left if name not in answered]
+            plan = self._plan(left, tried, insist=needed if patient else ())
             if not plan:
                 break
             tried |= {(peer_id, name) for peer_id, names in plan.items() for name in names}
-            others = self._plan(left, tried, patient=patient)
             rest = deadline - trio.current_time()
-            replies = await self._ask_all(node, question, plan, seconds=rest / 2 if others else rest)
-            for peer_id, reply in replies.items():
-                left = [name for name in left if name not in plan[peer_id]]
+            if not needed:
+                rest = min(rest, DOUBT_SECONDS)
+            elif self._plan(left, tried, insist=needed if patient else ()):
+                rest /= 2  # there are others, who need time as well
+            for peer_id, reply in (await self._ask_all(node, question, plan, seconds=rest)).items():
+                answered.update(plan[peer_id])
                 for one in reply:
                     told.setdefault(one.id, one)
-        found = Replies(tuple(told.values()), tuple(left))
+                if reply:  # one that knows nothing may be new, or may hide what it knows: the next is asked, too
+                    left = [name for name in left if name not in plan[peer_id]]
+        found = Replies(tuple(told.values()), tuple(name for name in question.types if name not in answered))
         if found.told and not found.unreached:
             self._keep(question, found)
         return found
@@ -144,14 +151,17 @@ class Remote:
         """Forget the replies that are kept: there is something new."""
         self._kept.clear()
 
-    def _plan(self, types: Iterable[str], tried: set[tuple[str, str]], *, patient: bool) -> dict[str, list[str]]:
-        """Say whom to ask about which types next: the first in order, but rather one that is asked anyway."""
+    def _plan(self, types: Iterable[str], tried: set[tuple[str, str]], *, insist: Collection[str]) -> dict[str, list[str]]:
+        """Say whom to ask about which types next: the first in order, but rather one that is asked anyway.
+
+        :param insist: the types about which peers that were set aside are asked, too, where there are no others.
+        """
         plan: dict[str, list[str]] = {}
         now = trio.current_time()
         for name in types:
             holders = [peer_id for peer_id in self._holders(name) if (peer_id, name) not in tried]
             slow = {peer_id for peer_id in holders if self._aside.get(peer_id, 0.0) > now}
-            usable = [peer_id for peer_id in holders if peer_id not in slow] or (holders if patient else [])
+            usable = [peer_id for peer_id in holders if peer_id not in slow] or (holders if name in insist else [])
             chosen = next((peer_id for peer_id in usable if peer_id in plan), usable[0] if usable else None)
             if chosen is not None and (chosen in plan or len(plan) < PEERS_AT_A_TIME):
                 plan.setdefault(chosen, []).append(name)

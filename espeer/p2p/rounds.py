@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import trio
@@ -13,6 +13,8 @@ from espeer.p2p.links import Links
 
 MAX_VISITS: Final = 8
 """How many peers are visited at a time."""
+SHARE_OF_LIKELY: Final = 0.9
+"""How many of the visits of random peers go to likely ones."""
 
 log = get_logger(__name__)
 
@@ -22,6 +24,7 @@ class Rounds:
 
     :param what: the name of it, for the log.
     :param interval: average seconds between visits of a random peer.
+    :param likely: the peers that a visit is likely to be of use with; others get only a few of the visits of random peers.
     """
 
     def __init__(
@@ -32,12 +35,14 @@ class Rounds:
         rng: random.Random,
         interval: float,
         at_a_time: int = MAX_VISITS,
+        likely: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._what = what
         self._links = links
         self._rng = rng
         self._interval = interval
         self._at_a_time = at_a_time
+        self._likely = likely
         self._due: dict[str, None] = {}  # in the order asked for
         self._visited: set[str] = set()
         self._changed = trio.Event()
@@ -70,8 +75,10 @@ class Rounds:
     async def _ask_for_random_ones(self) -> None:
         while self._interval < math.inf:
             await trio.sleep(self._interval * self._rng.uniform(0.5, 1.5))
-            if peers := sorted(self._links.up):
-                self.request(self._rng.choice(peers))
+            peers = sorted(self._links.up)
+            likely = sorted(self._links.up.intersection(self._likely()))
+            if peers:
+                self.request(self._rng.choice(likely if likely and self._rng.random() < SHARE_OF_LIKELY else peers))
 
     async def _one(self, visit: Callable[[str], Awaitable[None]], peer_id: str) -> None:
         try:

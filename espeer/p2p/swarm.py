@@ -142,6 +142,7 @@ class Swarm:
             interval=repair_interval,
             counters=self.counters,
             blame=self._bans.blame,
+            sharing=self._sharing,
         )
         self.others = Others(
             network=network,
@@ -239,6 +240,11 @@ class Swarm:
             self._node = None
             self.others.leave()
             self._links.clear()
+
+    def _sharing(self) -> set[str]:
+        """The connected peers that hold a type that we hold; clients, for one, hold none."""
+        subscribers = self.others.subscribers()
+        return {peer_id for name in self._types for peer_id in subscribers.get(name, ())}
 
     def _subscribed(self, peer_id: str, topic: str) -> None:
         if self._gossip.type_of(topic) in self._types:

@@ -4,7 +4,7 @@ Gossip is the fast path and loses records; this carries correctness.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -39,6 +39,7 @@ class Sync:
     :param types: the types that the replica holds.
     :param now_ms: our clock, milliseconds since the Unix epoch.
     :param interval: average seconds between pulls from a random peer.
+    :param sharing: the connected peers that hold a type that is held here.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Sync:
         interval: float,
         counters: Counters,
         blame: Blame,
+        sharing: Callable[[], Collection[str]],
     ) -> None:
         self._types = tuple(sorted(types))
         self._door = door
@@ -62,7 +64,7 @@ class Sync:
         self._coming: set[bytes] = set()
         self._work = Buckets[str](WORK, WORK_AT_ONCE)
         self._news = Buckets[str](1 / NEWS_SECONDS, 1)
-        self._rounds = Rounds("sync", links=links, rng=rng, interval=interval, at_a_time=MAX_PULLS)
+        self._rounds = Rounds("sync", links=links, rng=rng, interval=interval, at_a_time=MAX_PULLS, likely=sharing)
         self._conversations = Conversations(
             f"/espeer/1/{network}/sync/2", blame=blame, seconds=PULL_SECONDS, inbound=MAX_INBOUND
         )

@@ -22,7 +22,7 @@ Answer = Callable[[str, Frames], Awaitable[None]]
 async def knows(peer: Peer, *types: str) -> None:
     """Wait until a peer has heard of those who hold the types."""
     with trio.fail_after(PATIENCE):
-        while not set(types) <= peer.swarm.others.types_known():
+        while not set(types) <= set(peer.swarm.others.types_known()):
             await trio.testing.wait_all_tasks_blocked(0.01)
 
 
@@ -83,6 +83,18 @@ async def test_what_was_just_asked_is_not_asked_again(nursery: trio.Nursery) -> 
     for number in range(remote_module.KEPT + 5):
         a.swarm.others._remote._keep(remote_module.Question(str(number), ("chemistry",), 1), Replies((), ()))
     assert len(a.swarm.others._remote._kept) == remote_module.KEPT
+
+
+async def test_who_knows_nothing_is_not_the_last_who_is_asked(nursery: trio.Nursery) -> None:
+    empty = await Peer(1, types=["chemistry"]).start(nursery)
+    full = await Peer(2, empty.address, held=records(1, kind="chemistry"), types=["chemistry"]).start(nursery)
+    a = await Peer(3, empty.address, full.address, types=["biology"]).start(nursery)
+    await holders_known(a, "chemistry", 2)
+    empty.door.held.clear()  # it had it by sync
+    a.swarm.others._remote._holders = lambda _: [empty.identity.peer_id, full.identity.peer_id]
+    replies = await ask(a, "lesson", "chemistry")
+    assert [told.peer_id for told in replies.told] == [full.identity.peer_id]
+    assert await ask(a, "nothing like it", "chemistry") == Replies((), ())
 
 
 async def lie_with_another_type(_: str, frames: Frames) -> None:
@@ -214,4 +226,4 @@ async def test_a_client_asks_its_servers_in_order_and_takes_part_in_nothing_else
 async def test_without_a_network_nobody_is_reached() -> None:
     a = Peer(1)
     assert await ask(a, "lesson", "chemistry") == Replies((), ("chemistry",))
-    assert a.swarm.others.types_known() == frozenset()
+    assert a.swarm.others.types_known() == []

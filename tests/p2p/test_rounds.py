@@ -82,3 +82,15 @@ async def test_now_and_then_a_random_peer_is_visited(autojump_clock: trio.testin
     assert 80 < len(visits.ended) < 120
     assert set(visits.ended) == {"a", "b"}
     assert autojump_clock.current_time() >= 1000
+
+
+async def test_random_visits_go_mostly_where_they_are_of_use(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    visits = Visits(*(f"client-{number}" for number in range(50)), "peer", interval=1)
+    visits.rounds._likely = lambda: {"peer", "gone"}
+    visits.hold.set()
+    nursery.start_soon(visits.rounds.run, visits.visit)
+    await trio.sleep(200)
+    assert visits.begun.count("peer") > 100
+    assert len(set(visits.begun)) > 5, "whoever seems to be of no use is not left out for ever"
