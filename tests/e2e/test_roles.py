@@ -1,5 +1,6 @@
 """The paper's deployment, a server and its clients, as processes; and a type that only a peer holds."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,43 @@ def test_clients_learn_from_each_other_through_a_server_that_is_killed_meanwhile
     assert len(b.logged("answer again")) == 1
     for node in (a, b, server):
         node.stop()
+
+
+def test_kills_on_either_side_in_the_middle_of_submissions_lose_and_double_nothing(nodes: Nodes, tmp_path: Path) -> None:
+    server = nodes.start(tmp_path / "server", "--role", "server", "--no-refining")
+    address = server.up()["addresses"][0]
+    again = ("--role", "server", "--no-refining", "--listen", address.split("/p2p/")[0])
+    client = nodes.start(tmp_path / "client", "--role", "client", "--server", address, "--episode-size", "1")
+    linked(client)
+    server.kill()
+    texts = [f"Lathe L{number} shows F{number} at {number} turns." for number in range(300)]
+    for text in texts:
+        client.ask("learn", text=text)
+    client.ask("flush")
+    assert client.ask("status")["queued"] == len(texts)
+
+    server = nodes.start(tmp_path / "server", *again)
+    eventually("some are there", lambda: client.ask("status")["queued"] < len(texts))
+    server.kill()
+    client.kill()
+    server = nodes.start(tmp_path / "server", *again)
+    client = nodes.start(tmp_path / "client", "--role", "client", "--server", address)
+    eventually("all are there", lambda: drained(client))
+    assert sorted(held["text"] for held in server.ask("experiences", limit=1000)) == sorted(texts)
+
+
+def test_a_server_that_hangs_is_waited_for_only_so_long(nodes: Nodes, tmp_path: Path) -> None:
+    server = nodes.start(tmp_path / "server", "--role", "server")
+    address = server.up()["addresses"][0]
+    client = nodes.start(tmp_path / "client", "--role", "client", "--server", address, "--recall-seconds", "0.5")
+    linked(client)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        answer = client.ask("ask", question="Pump P7 shows E42. What now?")
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    assert answer["unreached"] == ["general"]
+    assert 500 <= answer["ttft_ms"] < 2000
 
 
 def test_a_server_tells_its_peers_what_clients_submit(nodes: Nodes, tmp_path: Path) -> None:
