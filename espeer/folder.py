@@ -35,6 +35,11 @@ def membership_path(data: Path) -> Path:
     return data / "membership"
 
 
+def peers_path(data: Path) -> Path:
+    """Return where the peers that the node met are remembered."""
+    return data / "peers"
+
+
 def socket_path(data: Path) -> Path:
     """Return the control socket's path: in the data folder, or in a private temporary one where that path is too long."""
     path = data.absolute() / "control.sock"

@@ -10,7 +10,7 @@ import trio
 from espeer import records
 from espeer.config import Config
 from espeer.door import NoDoor, ReplicaDoor
-from espeer.folder import claimed, identity_path, index_path, store_path
+from espeer.folder import claimed, identity_path, index_path, peers_path, store_path
 from espeer.inference import Inference
 from espeer.lifecycle.learner import Learner
 from espeer.lifecycle.refiner import Refiner, Settings
@@ -203,6 +203,7 @@ def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[
         allow=config.allow,
         deny=config.deny,
         announce=config.announce,
+        met_file=peers_path(config.data),
         psk=config.psk,
         relays=config.relays,
         relay_service=Limits() if config.relay_service else None,

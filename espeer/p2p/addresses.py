@@ -48,7 +48,7 @@ class PeerAddress:
     @property
     def reach(self) -> Reach:
         """From where it, or the relay that it goes through, can be reached."""
-        return reach(self.transport.split("/")[2])
+        return reach_of(self.transport.split("/")[2])
 
     @property
     def relay(self) -> "PeerAddress | None":
@@ -140,10 +140,10 @@ def parse_peer_id(text: str) -> str:
     return str(peer_id)
 
 
-def reach(host: str) -> Reach:
-    """From where an IP address can be reached; a name can from anywhere."""
+def reach_of(host: str | None) -> Reach:
+    """From where an IP address can be reached; a name can from anywhere, and who comes through a relay may be anywhere."""
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        address = ipaddress.ip_address((host or "").partition("%")[0])
     except ValueError:
         return Reach.ANYWHERE
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:

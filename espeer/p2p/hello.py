@@ -12,7 +12,7 @@ from typing import Any, Final
 import trio
 
 from espeer.errors import ProtocolError
-from espeer.p2p.addresses import MAX_ADDRESS, seen_from_outside, usable
+from espeer.p2p.addresses import MAX_ADDRESS, PeerAddress, reach_of, seen_from_outside, usable
 from espeer.p2p.conversations import Conversations
 from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Blame
@@ -62,6 +62,20 @@ def _addresses(value: list[Any]) -> tuple[str, ...]:
     return tuple(value)
 
 
+def believed(hello: Hello, peer_id: str, remote: str | None) -> list[PeerAddress]:
+    """The addresses in a greeting that we may dial: a peer may speak for itself, and repeat what others said.
+
+    It cannot mean an address in a smaller world than the one it comes from: it would have us look for open ports on our own
+    machine or LAN.
+
+    :param peer_id: who greets.
+    :param remote: the IP address that its connection comes from, or None if it comes through a relay.
+    """
+    own = (seen_from_outside(address, remote) for address in usable(hello.listen) if address.peer_id == peer_id)
+    others = (address for address in usable(hello.peers) if address.peer_id != peer_id)
+    return [address for address in (*own, *others) if address is not None and address.reach >= reach_of(remote)]
+
+
 class Greeter:
     """Greets peers, and has the dialer know what they tell.
 
@@ -100,20 +114,15 @@ class Greeter:
 
     async def _greet(self, node: Node, peer_id: str) -> None:
         async with self._conversations.open(node, peer_id) as frames:
-            await frames.send(encode(self._hello(node)))
-            self._learn(decode(await frames.receive()), peer_id, frames.remote)
+            await frames.send(encode(self._hello(node, frames.remote)))
+            self._dialer.learn(believed(decode(await frames.receive()), peer_id, frames.remote), source=peer_id)
 
     async def _answer(self, node: Node, peer_id: str, frames: Frames) -> None:
         theirs = decode(await frames.receive())
-        await frames.send(encode(self._hello(node)))
-        self._learn(theirs, peer_id, frames.remote)
+        await frames.send(encode(self._hello(node, frames.remote)))
+        self._dialer.learn(believed(theirs, peer_id, frames.remote), source=peer_id)
 
-    def _hello(self, node: Node) -> Hello:
-        peers = [str(address) for peer_id in sorted(self._links.up) for address in self._dialer.addresses(peer_id)]
+    def _hello(self, node: Node, remote: str | None) -> Hello:
+        known = [address for peer_id in sorted(self._links.up) for address in self._dialer.addresses(peer_id)]
+        peers = [str(address) for address in known if address.reach >= reach_of(remote)]
         return Hello(tuple(self._reached(node)), tuple(self._rng.sample(peers, min(len(peers), MAX_ADDRESSES))))
-
-    def _learn(self, hello: Hello, peer_id: str, remote: str | None) -> None:
-        """Take note of the addresses: a peer may speak for itself, and repeat what others said."""
-        own = [address for address in usable(hello.listen) if address.peer_id == peer_id]
-        self._dialer.learn(filter(None, (seen_from_outside(address, remote) for address in own)), source=peer_id)
-        self._dialer.learn((address for address in usable(hello.peers) if address.peer_id != peer_id), source=peer_id)

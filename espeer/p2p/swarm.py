@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -12,6 +13,8 @@ from multiaddr.utils import get_network_addrs  # type: ignore[import-untyped] # 
 
 from espeer.errors import EspeerError
 from espeer.log import get_logger
+from espeer.p2p.acquaintances import Acquaintances
+from espeer.p2p.addressbook import keep, load
 from espeer.p2p.addresses import concrete, parse_announced, parse_listen, parse_peer, parse_peer_id, parse_relay
 from espeer.p2p.bans import Bans
 from espeer.p2p.circuit import CircuitTransport
@@ -71,6 +74,7 @@ class Swarm:
     :param allow: peer ids; if there are any, only these peers are talked to.
     :param deny: peer ids of peers that are never talked to.
     :param announce: multiaddrs that others are told instead of ``listen``.
+    :param met_file: where the peers that we were connected to are kept from one start to the next.
     :param psk: the key of a private network: only nodes that have it can connect.
     :param relays: multiaddrs, with ``/p2p/PEERID``, of relays to be reached through; :data:`FIND_RELAYS` among them has it
         ask the peers that it dials, too.
@@ -96,6 +100,7 @@ class Swarm:
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
         announce: Sequence[str] = (),
+        met_file: Path | None = None,
         psk: bytes | None = None,
         relays: Sequence[str] = (),
         relay_service: Limits | None = None,
@@ -119,7 +124,9 @@ class Swarm:
         self._relay = Relay(self.counters, self._bans.blame, relay_service) if relay_service else None
         self._servers = [parse_peer(address) for address in servers]
         kept = [*map(parse_peer, bootstrap), *self._servers, *relay_addresses]
-        self._dialer = Dialer(identity.peer_id, kept, self._links, rng)
+        self._met_file = met_file
+        self._met = load(met_file) if met_file else Acquaintances()
+        self._dialer = Dialer(identity.peer_id, kept, self._links, rng, met=self._met, now_ms=clock)
         learn = partial(self._dialer.learn, source="the LAN")
         self._mdns = Mdns(identity.peer_id, network, learn, rng, psk=psk) if mdns else None
         self._greeter = Greeter(
@@ -231,6 +238,8 @@ class Swarm:
                         await nursery.start(self._gossip.run, node)
                         await nursery.start(self._sync.run, node)
                     nursery.start_soon(self._dialer.run, node.dial)
+                    if self._met_file:
+                        nursery.start_soon(keep, self._met_file, self._met)
                     nursery.start_soon(self._reservations.run, node)
                     if self._mdns is not None:
                         nursery.start_soon(self._mdns.run, lambda: [str(address) for address in node.host.get_addrs()])

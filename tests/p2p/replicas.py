@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import trio
 from libp2p.peer.id import ID
@@ -105,6 +106,8 @@ class Peer:
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
         psk: bytes | None = None,
+        announce: Sequence[str] = (),
+        met_file: Path | None = None,
         relays: Sequence[str] = (),
         relay_service: Limits | None = None,
         servers: Sequence[str] = (),
@@ -126,6 +129,8 @@ class Peer:
             allow=allow,
             deny=deny,
             psk=psk,
+            announce=announce,
+            met_file=met_file,
             relays=relays,
             relay_service=relay_service,
             servers=servers,

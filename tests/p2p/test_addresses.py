@@ -4,7 +4,18 @@ from hypothesis import strategies as st
 from replicas import identity
 
 from espeer.errors import BadAddress
-from espeer.p2p.addresses import PeerAddress, parse_listen, parse_peer, parse_relay, seen_from_outside, usable
+from espeer.p2p.addresses import (
+    PeerAddress,
+    Reach,
+    concrete,
+    parse_announced,
+    parse_listen,
+    parse_peer,
+    parse_relay,
+    reach_of,
+    seen_from_outside,
+    usable,
+)
 
 PEER = identity(1).peer_id
 RELAY = identity(2).peer_id
@@ -53,6 +64,56 @@ def test_anything_else_is_refused(text: str) -> None:
         with pytest.raises(BadAddress) as caught:
             parse(text)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["/ip4/198.51.100.4/tcp/4001", "/dns4/node.example.org/tcp/4001", "/ip6/2001:db8::1/tcp/1"])
+def test_an_address_to_announce(text: str) -> None:
+    assert str(parse_announced(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001", "/dns4/example.org/tcp/0", f"/ip4/192.0.2.1/tcp/1/p2p/{PEER}"]
+)
+def test_what_nobody_could_dial_is_not_announced(text: str) -> None:
+    with pytest.raises(BadAddress, match="cannot announce"):
+        parse_announced(text)
+
+
+def test_all_interfaces_become_each_of_ours() -> None:
+    hosts = {"ip4": ["192.0.2.2", "198.51.100.7"], "ip6": []}
+    assert concrete(f"/ip4/0.0.0.0/tcp/1/p2p/{PEER}", hosts) == [
+        f"/ip4/192.0.2.2/tcp/1/p2p/{PEER}",
+        f"/ip4/198.51.100.7/tcp/1/p2p/{PEER}",
+    ]
+    assert concrete(f"/ip6/::/tcp/1/p2p/{PEER}", hosts) == [f"/ip6/::/tcp/1/p2p/{PEER}"]
+    assert concrete(f"/ip4/127.0.0.1/tcp/1/p2p/{PEER}", hosts) == [f"/ip4/127.0.0.1/tcp/1/p2p/{PEER}"]
+
+
+@pytest.mark.parametrize(
+    ("host", "reach"),
+    [
+        ("127.8.8.8", Reach.MACHINE),
+        ("0.0.0.0", Reach.MACHINE),
+        ("::1", Reach.MACHINE),
+        ("::ffff:127.0.0.1", Reach.MACHINE),
+        ("224.0.0.1", Reach.MACHINE),
+        ("169.254.169.254", Reach.LINK),
+        ("fe80::1%eth0", Reach.LINK),
+        ("10.1.2.3", Reach.SITE),
+        ("100.64.0.1", Reach.SITE),
+        ("fd00::1", Reach.SITE),
+        ("9.9.9.9", Reach.ANYWHERE),
+        ("2620:fe::9", Reach.ANYWHERE),
+        ("example.org", Reach.ANYWHERE),
+        (None, Reach.ANYWHERE),
+    ],
+)
+def test_from_where_a_host_can_be_reached(host: str | None, reach: Reach) -> None:
+    assert reach_of(host) is reach
+
+
+def test_a_relayed_address_is_as_near_as_its_relay() -> None:
+    assert parse_peer(f"/ip4/10.0.0.1/tcp/1/p2p/{RELAY}/p2p-circuit/p2p/{PEER}").reach is Reach.SITE
 
 
 def test_what_we_cannot_dial_is_passed_over() -> None:

@@ -7,11 +7,13 @@ import trio.testing
 from replicas import identity
 
 from espeer.errors import NetworkError
+from espeer.p2p.acquaintances import Acquaintances
 from espeer.p2p.addresses import PeerAddress
-from espeer.p2p.dialer import MAX_PEERS, TRIES, Dialer
+from espeer.p2p.dialer import FEW_TRIES, MAX_HEARD, MAX_KNOWN, MAX_PEERS, MIN_OWN, REST, TRIES, Dialer
 from espeer.p2p.links import Links
 
 OWN = identity(1).peer_id
+NOW = 1_800_000_000_000
 
 
 def address(number: int, port: int = 4001) -> PeerAddress:
@@ -37,9 +39,11 @@ class Net:
         return sum(dialled == where for _, dialled in self.dials)
 
 
-def make(*bootstrap: PeerAddress) -> tuple[Dialer, Links]:
+def make(*bootstrap: PeerAddress, met: Acquaintances | None = None) -> tuple[Dialer, Links]:
     links = Links()
-    return Dialer(OWN, bootstrap, links, random.Random(1)), links
+    return Dialer(
+        OWN, bootstrap, links, random.Random(1), met=Acquaintances() if met is None else met, now_ms=lambda: NOW
+    ), links
 
 
 async def test_a_bootstrap_peer_is_tried_for_ever_with_backoff(
@@ -85,20 +89,111 @@ async def test_a_peer_that_hangs_up_at_once_is_not_dialled_at_once(
     assert len(net.dials) < 30
 
 
-async def test_a_peer_heard_of_is_forgotten_when_it_does_not_answer(
+async def test_a_peer_heard_of_is_left_alone_when_it_does_not_answer(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     dialer, links = make()
     net = Net(links)
     nursery.start_soon(dialer.run, net.dial)
     dialer.learn([address(2)], source=address(3).peer_id)
-    await trio.sleep(3600)
-    assert net.count(address(2)) == TRIES
-    assert dialer.addresses(address(2).peer_id) == []
-    dialer.learn([address(2)], source=address(3).peer_id)
+    await trio.sleep(60)
+    assert net.count(address(2)) == FEW_TRIES
+    dialer.learn([address(2)], source=address(3).peer_id)  # whoever says so again
+    await trio.sleep(60)
+    assert net.count(address(2)) == FEW_TRIES
+    dialer.learn([address(2)], source=address(2).peer_id)  # it is there, and says so itself
     await trio.sleep(0.1)
-    assert net.count(address(2)) == TRIES + 1
-    assert autojump_clock.current_time() < 3700
+    assert net.count(address(2)) == FEW_TRIES + 1
+    assert autojump_clock.current_time() < REST
+
+
+async def test_a_peer_that_was_met_is_never_given_up(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
+    met = Acquaintances()
+    met.met(address(2).peer_id, [address(2)], NOW, dialled=True)
+    dialer, links = make(met=met)
+    net = Net(links)
+    nursery.start_soon(dialer.run, net.dial)
+    await trio.sleep(24 * 3600)
+    assert net.count(address(2)) > 10 * TRIES
+    assert net.count(address(2)) < 24 * 3600 / REST * TRIES
+    net.up.add(address(2))
+    with trio.fail_after(2 * REST):
+        await links.wait_for(bool)
+    assert autojump_clock.current_time() < 25 * 3600
+
+
+async def test_who_was_dialled_is_remembered_with_the_address_that_answered_first(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    met = Acquaintances()
+    dialer, links = make(address(2), met=met)
+    nursery.start_soon(dialer.run, Net(links, address(2), address(3, 2)).dial)
+    dialer.learn([address(3, 1), address(3, 2), address(4)], source=address(2).peer_id)
+    await links.wait_for(lambda up: len(up) == 2)
+    await trio.sleep(1)
+    assert dict(met.best()) == {
+        address(2).peer_id: [address(2)],
+        address(3).peer_id: [address(3, 2), address(3, 1)],
+    }
+    assert autojump_clock.current_time() < 10
+
+
+def test_who_is_connected_and_says_where_it_listens_is_remembered() -> None:
+    met = Acquaintances()
+    dialer, links = make(met=met)
+    links.set(address(2).peer_id, connected=True)
+    dialer.learn([address(2)], source=address(2).peer_id)
+    dialer.learn([address(3)], source=address(2).peer_id)
+    assert met.best() == [(address(2).peer_id, [address(2)])]
+
+
+async def test_a_bootstrap_peer_that_moved_is_found_where_others_say(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    dialer, links = make(address(2, 1))
+    nursery.start_soon(dialer.run, Net(links, address(2, 2)).dial)
+    dialer.learn([address(2, 2)], source=address(3).peer_id)
+    await links.wait_for(bool)
+    assert autojump_clock.current_time() < 2
+
+
+def test_one_peer_cannot_fill_the_table() -> None:
+    dialer, _ = make()
+    liar, honest = address(2).peer_id, address(3).peer_id
+    dialer.learn([address(number) for number in range(10, 10 + 2 * MAX_HEARD)], source=liar)
+    assert len(dialer._known) == MAX_HEARD
+    dialer.learn([address(1000)], source=honest)
+    assert dialer.addresses(address(1000).peer_id) == [address(1000)]
+
+
+def test_of_a_full_table_the_one_who_told_most_loses() -> None:
+    dialer, _ = make()
+    for source in range(2, 2 + MAX_KNOWN // MAX_HEARD):
+        dialer.learn(
+            [address(source * 1000 + number) for number in range(MAX_HEARD)],
+            source=address(source).peer_id,
+        )
+    assert len(dialer._known) == MAX_KNOWN
+    dialer.learn([address(100)], source=address(100).peer_id)
+    assert dialer.addresses(address(100).peer_id) == [address(100)]
+    assert len(dialer._known) == MAX_KNOWN
+
+
+async def test_who_comes_to_us_does_not_keep_us_from_dialling_others(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    dialer, links = make()
+    crowd = [address(number) for number in range(100, 140)]
+    others = [address(number) for number in range(2, 40)]
+    for one in crowd:
+        links.set(one.peer_id, connected=True)
+        dialer.learn([one], source=one.peer_id)
+    net = Net(links, *others)
+    nursery.start_soon(dialer.run, net.dial)
+    dialer.learn(others, source=address(100).peer_id)
+    await trio.sleep(100)
+    assert len(links.up) == len(crowd) + MIN_OWN
+    assert autojump_clock.current_time() == pytest.approx(100)
 
 
 async def test_only_so_many_peers_are_kept(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:

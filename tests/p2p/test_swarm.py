@@ -1,4 +1,5 @@
 import socket
+from pathlib import Path
 
 import pytest
 import trio
@@ -6,6 +7,8 @@ import trio.testing
 from replicas import PATIENCE, Peer, identity, records
 
 from espeer.errors import AddressInUse, BadAddress, StoreFull
+from espeer.p2p.addressbook import load
+from espeer.p2p.addresses import parse_peer
 
 
 def free_port() -> int:
@@ -85,6 +88,60 @@ async def test_peers_meet_through_a_bootstrap_peer_and_outlive_it(nursery: trio.
     new = records(2)
     a.swarm.publish(new)
     await b.door.until_holds(new)
+
+
+async def test_the_network_is_found_again_when_all_bootstrap_peers_are_gone(nursery: trio.Nursery, tmp_path: Path) -> None:
+    hub = await Peer(1).start(nursery)
+    gone = hub.address
+    listens = {seed: f"/ip4/127.0.0.1/tcp/{free_port()}" for seed in (2, 3)}
+
+    def peer(seed: int) -> Peer:
+        return Peer(seed, gone, listen=listens[seed], met_file=tmp_path / f"{seed}")
+
+    a, b = [await peer(seed).start(nursery) for seed in (2, 3)]
+    await a.until_connected(b, hub)
+    await b.until_connected(a, hub)
+    for each in (hub, a, b):
+        await each.stop()
+    assert (tmp_path / "2").stat().st_mode & 0o777 == 0o600
+    a, b = [await peer(seed).start(nursery) for seed in (2, 3)]
+    await a.until_connected(b)
+    await b.until_connected(a)
+    new = records(2)
+    await a.until_meshed(b)
+    a.swarm.publish(new)
+    await b.door.until_holds(new)
+
+
+async def test_a_damaged_file_of_peers_is_done_without(
+    nursery: trio.Nursery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "met").write_bytes(b"nonsense")
+    a = await Peer(1).start(nursery)
+    b = await Peer(2, a.address, met_file=tmp_path / "met").start(nursery)
+    await b.until_connected(a)
+    await b.stop()
+    assert "cannot read the peers met before" in caplog.text
+    assert dict(load(tmp_path / "met").best())[a.identity.peer_id] == [parse_peer(a.address)]
+
+
+async def test_what_is_announced_is_what_others_hear(nursery: trio.Nursery) -> None:
+    announced = "/dns4/localhost/tcp/1"
+    a = await Peer(1, announce=[announced]).start(nursery)
+    assert a.swarm.addresses() == [f"{announced}/p2p/{a.identity.peer_id}"]
+    (real,) = [str(listener.get_addrs()[0]) for listener in a.swarm._node.network.listeners.values()]
+    b = await Peer(2, f"{real}/p2p/{a.identity.peer_id}").start(nursery)
+    await a.until_connected(b)
+    with trio.fail_after(PATIENCE):
+        while not b.swarm._dialer.addresses(a.identity.peer_id):  # noqa: ASYNC110 - nobody sets an event when it is learnt
+            await trio.sleep(0.01)
+    assert list(map(str, b.swarm._dialer.addresses(a.identity.peer_id))) == a.swarm.addresses()
+
+
+async def test_on_all_interfaces_usable_addresses_are_told(nursery: trio.Nursery) -> None:
+    a = await Peer(1, listen="/ip4/0.0.0.0/tcp/0").start(nursery)
+    assert a.swarm.addresses()
+    assert not [address for address in a.swarm.addresses() if "0.0.0.0" in address]
 
 
 async def test_a_node_comes_back_on_its_port(nursery: trio.Nursery) -> None:

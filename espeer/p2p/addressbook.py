@@ -1,0 +1,62 @@
+"""Keeps the peers that we met in a file, from one start to the next."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from espeer.log import get_logger
+from espeer.p2p.acquaintances import MAX_FILE, Acquaintances
+from espeer.tasks import in_thread
+
+SAVE_SECONDS: Final = 2.0
+"""How often it is looked whether there is something new to keep."""
+
+log = get_logger(__name__)
+
+
+def load(path: Path) -> Acquaintances:
+    """Read the file. One that is missing or damaged is as good as an empty one: the network makes it again."""
+    try:
+        with path.open("rb") as file:
+            return Acquaintances.decode(file.read(MAX_FILE + 1))
+    except FileNotFoundError:
+        return Acquaintances()
+    except (OSError, ValueError) as error:
+        log.warning("cannot read the peers met before; going on without", path=str(path), reason=str(error))
+        return Acquaintances()
+
+
+async def keep(path: Path, known: Acquaintances) -> None:
+    """Write the file whenever there is something new, and at the end, until cancelled."""
+    try:
+        while True:
+            await trio.sleep(SAVE_SECONDS)
+            await _save(path, known)
+    finally:
+        with trio.CancelScope(shield=True):
+            await _save(path, known)
+
+
+async def _save(path: Path, known: Acquaintances) -> None:
+    if not known.changed:
+        return
+    known.changed = False
+    try:
+        await in_thread(_write, path, known.encode())
+    except OSError as error:
+        log.warning("cannot keep the peers met", path=str(path), reason=error.strerror)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace the file in one step. Nothing is lost if it is the old one after a power cut, so the disk is not waited for."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
