@@ -64,7 +64,7 @@ class Config:
     :ivar offline: no network at all.
     :ivar role: "peer" holds a replica and a model; "server" does, too, and takes the experiences that clients submit; "client"
         holds no replica: it submits what it learns to a server, and has the server recall.
-    :ivar servers: a client's servers, as ``bootstrap``; the first that answers is used.
+    :ivar servers: a client's servers, as ``bootstrap``; the first that answers is used. By default those of the ticket.
     :ivar ask_peers: have questions that name no type go to peers that hold other types, too. A question leaves the node then.
     :ivar recall_seconds: how long other nodes may take to recall; after that the answer goes on without them.
     :ivar learning: distil what was learnt; without it that waits for the next node on the folder that does.
@@ -162,8 +162,8 @@ class Config:
             if self.servers:
                 raise ConfigError("a server's address is for a client: give --role client with --server")
             return
-        if not 1 <= len(self.servers) <= MAX_SERVERS:
-            raise ConfigError(f"a client needs its server's address: give --server 1 to {MAX_SERVERS} times")
+        if len(self.servers) > MAX_SERVERS:
+            raise ConfigError(f"servers: give up to {MAX_SERVERS}")
         if self.bootstrap or self.mdns or self.relays or self.relay_service:
             raise ConfigError("a client talks to its servers alone: leave out bootstrap, mdns, relay and relay-service")
         if self.offline:

@@ -44,9 +44,13 @@ def settle(config: Config) -> Config:
     member = Ticket(network, key, said.addresses, said.types)
     if member != kept:
         _save(path, member)
+    servers = (config.servers or member.addresses) if config.role == "client" else ()
+    if config.role == "client" and not servers:
+        raise ConfigError("a client needs its server's address: give --server, or --join with a ticket that the server made")
     return replace(
         config,
         network=network,
+        servers=servers,
         types=config.types or member.types or DEFAULT_TYPES,
         # a client talks to its servers alone
         bootstrap=() if config.role == "client" else tuple(dict.fromkeys([*config.bootstrap, *member.addresses])),

@@ -312,7 +312,8 @@ class Node:
 
         :raises InputError: the node is offline.
         """
-        addresses = sorted(map(parse_peer, self.addresses()), key=lambda address: -address.reach)
+        reached = self.addresses() or self.config.servers  # a client's ticket leads to its servers
+        addresses = sorted(map(parse_peer, reached), key=lambda address: -address.reach)
         if not addresses:
             raise InputError("this node has no network to invite to: it is offline")
         told = [address for address in addresses if address.reach is not Reach.MACHINE] or addresses

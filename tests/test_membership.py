@@ -48,6 +48,15 @@ def test_a_client_joins_its_servers_alone(config: Config) -> None:
     assert (settle(client).psk, settle(client).bootstrap, settle(client).servers) == (KEY, (), (THERE,))
 
 
+def test_a_clients_servers_are_those_of_its_ticket_unless_it_names_some(config: Config) -> None:
+    assert settle(replace(config, role="client", join=ticket())).servers == settle(replace(config, role="client")).servers != ()
+
+
+def test_a_client_that_knows_no_server_is_refused(config: Config) -> None:
+    with pytest.raises(ConfigError, match="a client needs its server's address"):
+        settle(replace(config, role="client"))
+
+
 def test_types_that_are_given_outweigh_those_of_the_ticket(config: Config) -> None:
     assert settle(replace(config, join=ticket(), types=("valves",))).types == ("valves",)
 

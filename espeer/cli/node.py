@@ -82,7 +82,8 @@ def node(
     :param relay_service: be a relay for others, within bounds.
     :param mdns: look for nodes of the network on the LAN, and be found there.
     :param role: "peer"; "server" takes what clients submit; "client" holds nothing itself, and needs --server.
-    :param server: address of a client's server; may be given several times: the first that answers is used.
+    :param server: address of a client's server; may be given several times: the first that answers is used. By default those of
+        the ticket.
     :param ask_peers: send questions that name no type to peers that hold other types, too.
     :param recall_seconds: how long other nodes may take to recall.
     :param data: folder for identity, store and control socket (or $ESPEER_HOME).
@@ -169,13 +170,13 @@ async def _serve(config: Config) -> None:
 
     async with Node(config) as running, background() as nursery:
         await nursery.start(control.serve, running, socket_path(config.data))
-        if running.config.psk:
+        if running.config.psk and config.role != "client":
             print(f"node {running.identity.peer_id} is up; others join it by the ticket that `espeer invite` prints")  # noqa: T201
             sys.stdout.flush()
             await trio.sleep_forever()
         said, join = _JOINING[config.role]
         print(said.format(running.identity.peer_id))  # noqa: T201 - what the operator waits for
-        printed = [*config.servers, *running.addresses()]
+        printed = [*running.config.servers, *running.addresses()]
         _print_addresses(join, printed)
         if config.relays:
             _print_addresses(join, [address for address in await running.relayed() if address not in printed])

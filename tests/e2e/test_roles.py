@@ -160,3 +160,16 @@ ADDRESS = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2
 )
 def test_roles_that_cannot_be_are_refused(arguments: str, said: str, tmp_path: Path) -> None:
     assert said in refused(espeer("node", "--model", "fake", "--data", tmp_path / "d", *arguments.split()))
+
+
+def test_a_client_joins_a_private_network_by_the_servers_ticket_alone(nodes: Nodes, tmp_path: Path) -> None:
+    server = nodes.start(tmp_path / "server", "--role", "server", "--private", "--type", "pumps")
+    ticket = server.ask("invite")["ticket"]
+    client = nodes.start(tmp_path / "client", "--role", "client", "--join", ticket)
+    linked(client)
+    learnt = client.ask("learn", text="Pump P7 shows E42 when cold.", wait=True)["experience"]
+    eventually("the server has it", lambda: server.holds(learnt))
+    client.stop()
+    client = nodes.start(tmp_path / "client", "--role", "client")
+    linked(client)
+    assert [found["id"] for found in client.ask("recall", query="P7 E42")] == [learnt]
