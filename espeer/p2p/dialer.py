@@ -94,6 +94,11 @@ class Dialer:
         found = self._known.get(peer_id)
         return list(found.addresses) if found else []
 
+    def knows(self, address: PeerAddress) -> bool:
+        """Whether we would dial the address already, for the peer itself or as a relay."""
+        known = (other for candidate in self._known.values() for other in candidate.addresses)
+        return any(address in {other, other.relay} for other in (*self._bootstrap, *known))
+
     def learn(self, addresses: Iterable[PeerAddress], *, source: str) -> None:
         """Note where peers listen.
 

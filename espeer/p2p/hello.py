@@ -62,7 +62,9 @@ def _addresses(value: list[Any]) -> tuple[str, ...]:
     return tuple(value)
 
 
-def believed(hello: Hello, peer_id: str, remote: str | None) -> list[PeerAddress]:
+def believed(
+    hello: Hello, peer_id: str, remote: str | None, known: Callable[[PeerAddress], bool] = lambda _: False
+) -> list[PeerAddress]:
     """The addresses in a greeting that we may dial: a peer may speak for itself, and repeat what others said.
 
     It cannot mean an address in a smaller world than the one it comes from: it would have us look for open ports on our own
@@ -70,10 +72,15 @@ def believed(hello: Hello, peer_id: str, remote: str | None) -> list[PeerAddress
 
     :param peer_id: who greets.
     :param remote: the IP address that its connection comes from, or None if it comes through a relay.
+    :param known: whether an address, also one of a relay, is none that we would only dial because of this.
     """
     own = (seen_from_outside(address, remote) for address in usable(hello.listen) if address.peer_id == peer_id)
     others = (address for address in usable(hello.peers) if address.peer_id != peer_id)
-    return [address for address in (*own, *others) if address is not None and address.reach >= reach_of(remote)]
+    return [
+        address
+        for address in (*own, *others)
+        if address is not None and (address.reach >= reach_of(remote) or known(address.relay or address))
+    ]
 
 
 class Greeter:
@@ -115,14 +122,17 @@ class Greeter:
     async def _greet(self, node: Node, peer_id: str) -> None:
         async with self._conversations.open(node, peer_id) as frames:
             await frames.send(encode(self._hello(node, frames.remote)))
-            self._dialer.learn(believed(decode(await frames.receive()), peer_id, frames.remote), source=peer_id)
+            self._learn(decode(await frames.receive()), peer_id, frames.remote)
 
     async def _answer(self, node: Node, peer_id: str, frames: Frames) -> None:
         theirs = decode(await frames.receive())
         await frames.send(encode(self._hello(node, frames.remote)))
-        self._dialer.learn(believed(theirs, peer_id, frames.remote), source=peer_id)
+        self._learn(theirs, peer_id, frames.remote)
 
     def _hello(self, node: Node, remote: str | None) -> Hello:
         known = [address for peer_id in sorted(self._links.up) for address in self._dialer.addresses(peer_id)]
         peers = [str(address) for address in known if address.reach >= reach_of(remote)]
         return Hello(tuple(self._reached(node)), tuple(self._rng.sample(peers, min(len(peers), MAX_ADDRESSES))))
+
+    def _learn(self, hello: Hello, peer_id: str, remote: str | None) -> None:
+        self._dialer.learn(believed(hello, peer_id, remote, self._dialer.knows), source=peer_id)

@@ -157,6 +157,15 @@ async def test_a_bootstrap_peer_that_moved_is_found_where_others_say(
     assert autojump_clock.current_time() < 2
 
 
+def test_what_it_would_dial_anyway_is_known() -> None:
+    through = address(5).through(address(6).peer_id)
+    dialer, _ = make(address(2), through)
+    dialer.learn([address(3)], source=address(4).peer_id)
+    assert all(map(dialer.knows, [address(2), address(3), address(5), through]))
+    assert not dialer.knows(address(3, 9))
+    assert not dialer.knows(address(6))
+
+
 def test_one_peer_cannot_fill_the_table() -> None:
     dialer, _ = make()
     liar, honest = address(2).peer_id, address(3).peer_id

@@ -6,6 +6,7 @@ from replicas import PATIENCE, Peer, identity
 from stranger import stranger, until_reset
 
 from espeer.errors import ProtocolError
+from espeer.p2p.addresses import parse_peer
 from espeer.p2p.hello import MAX_ADDRESSES, Hello, believed, decode, encode
 from espeer.p2p.wire import pack
 
@@ -73,6 +74,13 @@ def test_a_peer_cannot_have_us_look_around_at_home(listen: bool) -> None:
 def test_who_listens_everywhere_is_reached_where_it_comes_from() -> None:
     assert told("8.8.8.8", "0.0.0.0", listen=True) == ["8.8.8.8"]
     assert told("8.8.8.8", "0.0.0.0", "::ffff:127.0.0.1", "224.0.0.1") == []
+
+
+def test_a_relay_that_we_know_may_be_at_home() -> None:
+    through = f"/ip4/192.168.1.1/tcp/1/p2p/{OTHER}/p2p-circuit/p2p/{SELF}"
+    assert believed(Hello((through,)), SELF, None) == []
+    known = parse_peer(through).relay
+    assert list(map(str, believed(Hello((through,)), SELF, None, lambda address: address == known))) == [through]
 
 
 def test_a_peer_speaks_for_itself_in_one_part_and_for_others_in_the_other() -> None:
