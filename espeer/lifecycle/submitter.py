@@ -54,24 +54,32 @@ class Submitter:
         passed, delay = 0, FIRST_DELAY  # passed: the place in the queue up to which everything was offered
         while True:
             self._news = trio.Event()
-            batch = await in_thread(self._queue.oldest, MAX_BATCH_RECORDS, passed)
-            if not batch:
-                with trio.move_on_after(REFUSED_SECONDS) as waiting:
-                    await self._news.wait()
-                if waiting.cancelled_caught:
-                    passed = 0
-                continue
             try:
-                await self._connected()
-                verdicts = await self._submit([signed for _, signed in batch])
-                taken = [place for (place, _), verdict in zip(batch, verdicts, strict=True) if verdict is Verdict.STORED]
-                await in_thread(self._queue.remove, taken)
+                offered = await self._offer_next(passed)
             except EspeerError as error:
-                log.info("a submission waits", waiting=len(batch), reason=str(error))
-                await trio.sleep(delay * self._rng.uniform(0.5, 1))
-                delay = min(2 * delay, LAST_DELAY)
+                log.info("submissions wait", reason=str(error))
+            except Exception:  # a fault of ours, or of libp2p, that must not end the node, nor come back at once
+                log.exception("a submission failed")
+            else:
+                if offered is None:
+                    with trio.move_on_after(REFUSED_SECONDS) as waiting:
+                        await self._news.wait()
+                    offered = 0 if waiting.cancelled_caught else passed
+                passed, delay = offered, FIRST_DELAY
                 continue
-            passed, delay = batch[-1][0], FIRST_DELAY
-            if len(taken) < len(batch):
-                reasons = sorted({verdict.name for verdict in verdicts if verdict is not Verdict.STORED})
-                log.warning("no server takes some experiences; they are kept", number=len(batch) - len(taken), reasons=reasons)
+            await trio.sleep(delay * self._rng.uniform(0.5, 1))
+            delay = min(2 * delay, LAST_DELAY)
+
+    async def _offer_next(self, passed: int) -> int | None:
+        """Submit the oldest behind the place ``passed``; return the place of the last of them, or None if there are none."""
+        batch = await in_thread(self._queue.oldest, MAX_BATCH_RECORDS, passed)
+        if not batch:
+            return None
+        await self._connected()
+        verdicts = await self._submit([signed for _, signed in batch])
+        taken = [place for (place, _), verdict in zip(batch, verdicts, strict=True) if verdict is Verdict.STORED]
+        await in_thread(self._queue.remove, taken)
+        if len(taken) < len(batch):
+            reasons = sorted({verdict.name for verdict in verdicts if verdict is not Verdict.STORED})
+            log.warning("no server takes some experiences; they are kept", number=len(batch) - len(taken), reasons=reasons)
+        return batch[-1][0]

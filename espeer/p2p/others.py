@@ -23,6 +23,7 @@ class Others:
     :param servers: peer ids; a client asks these in this order and nobody else, and submits to them.
     :param accept: take what clients submit.
     :param taken: told of records that came by a submission and were stored.
+    :param topic: the gossip topic of a type.
     :param type_of: the type of a gossip topic, or None.
     :param now_ms: our clock, milliseconds since the Unix epoch.
     """
@@ -37,6 +38,7 @@ class Others:
         servers: Sequence[str],
         accept: bool,
         taken: Callable[[Sequence[SignedRecord]], None],
+        topic: Callable[[str], str],
         type_of: Callable[[str], str | None],
         now_ms: Callable[[], int],
         rng: random.Random,
@@ -45,6 +47,7 @@ class Others:
     ) -> None:
         self._links = links
         self._servers = tuple(dict.fromkeys(servers))
+        self._topic = topic
         self._type_of = type_of
         self._rng = rng
         self._node: Node | None = None
@@ -78,20 +81,18 @@ class Others:
         """There is no node any more."""
         self._node = None
 
-    def subscribers(self) -> dict[str, set[str]]:
-        """The connected peers that subscribe to each type, and so hold it; of a client, its servers among them."""
-        found: dict[str, set[str]] = {}
-        for topic, peers in self._node.pubsub.peer_topics.items() if self._node else ():
-            name = self._type_of(topic)
-            ids = {str(peer) for peer in peers} & self._links.up
-            if name is not None:
-                found[name] = ids & set(self._servers) if self._servers else ids
-        return found
+    def subscribers(self, type: str) -> set[str]:
+        """The connected peers that subscribe to a type, and so hold it; of a client, its servers among them."""
+        if self._node is None:
+            return set()
+        peers = {str(peer) for peer in self._node.pubsub.peer_topics.get(self._topic(type), ())} & self._links.up
+        return peers.intersection(self._servers) if self._servers else peers
 
     def types_known(self) -> list[str]:
         """The types that connected nodes hold, by what they subscribe to; those that most hold first."""
-        holders = {name: len(peers) for name, peers in self.subscribers().items() if peers}
-        return sorted(holders, key=lambda name: (-holders[name], name))
+        topics = list(self._node.pubsub.peer_topics) if self._node else []
+        holders = {name: len(self.subscribers(name)) for name in map(self._type_of, topics) if name is not None}
+        return sorted((name for name in holders if holders[name]), key=lambda name: (-holders[name], name))
 
     async def recall(self, query: str, k: int, types: Sequence[str], *, seconds: float, patient: bool) -> Replies:
         """See :meth:`espeer.p2p.remote.Remote.recall`."""
@@ -134,5 +135,5 @@ class Others:
         """Whom to ask about a type: the servers in their order, or else the peers that subscribe to it, in any."""
         if self._servers:
             return [peer_id for peer_id in self._servers if peer_id in self._links.up]
-        holders = sorted(self.subscribers().get(type, ()))
+        holders = sorted(self.subscribers(type))
         return self._rng.sample(holders, len(holders))

@@ -178,6 +178,8 @@ class Remote:
                 replies[peer_id] = await self._ask(node, peer_id, replace(question, types=tuple(types)))
             except (NetworkError, RecordError) as error:
                 log.debug("a peer does not answer a recall", peer=peer_id, reason=str(error))
+            except Exception:  # a fault of ours, or of libp2p, that must not end the answer
+                log.exception("a recall failed", peer=peer_id)
 
         with trio.move_on_after(seconds) as scope:
             async with trio.open_nursery() as nursery:

@@ -159,6 +159,7 @@ class Swarm:
             servers=[address.peer_id for address in self._servers],
             accept=accept,
             taken=self.publish,
+            topic=self._gossip.topic,
             type_of=self._gossip.type_of,
             now_ms=clock,
             rng=rng,
@@ -252,8 +253,7 @@ class Swarm:
 
     def _sharing(self) -> set[str]:
         """The connected peers that hold a type that we hold; clients, for one, hold none."""
-        subscribers = self.others.subscribers()
-        return {peer_id for name in self._types for peer_id in subscribers.get(name, ())}
+        return set().union(*map(self.others.subscribers, self._types))
 
     def _subscribed(self, peer_id: str, topic: str) -> None:
         if self._gossip.type_of(topic) in self._types:

@@ -75,7 +75,9 @@ async def test_what_waits_is_submitted_oldest_first_when_a_server_is_there(
 async def test_a_failure_is_tried_again_later_and_later(
     bench: Bench, experience: Make, autojump_clock: trio.testing.MockClock
 ) -> None:
-    bench.failures = [NetworkError("the server is busy"), StoreFull("no room")] + [NetworkError("gone")] * 10
+    bench.failures = [NetworkError("the server is busy"), StoreFull("no room"), RuntimeError("a fault")] + [
+        NetworkError("gone")
+    ] * 10
     bench.up.set()
     bench.learn(experience("lesson"))
     assert await bench.batches.receive() == ["lesson"]
