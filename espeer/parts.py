@@ -203,7 +203,7 @@ def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[
         allow=config.allow,
         deny=config.deny,
         announce=config.announce,
-        met_file=peers_path(config.data),
+        met_file=None if config.role == "client" else peers_path(config.data),
         psk=config.psk,
         relays=config.relays,
         relay_service=Limits() if config.relay_service else None,

@@ -173,3 +173,22 @@ def test_a_client_joins_a_private_network_by_the_servers_ticket_alone(nodes: Nod
     client = nodes.start(tmp_path / "client", "--role", "client")
     linked(client)
     assert [found["id"] for found in client.ask("recall", query="P7 E42")] == [learnt]
+
+
+def test_a_peer_becomes_a_client_and_a_peer_again(nodes: Nodes, tmp_path: Path) -> None:
+    server = nodes.start(tmp_path / "server", "--role", "server")
+    bystander = nodes.start(tmp_path / "bystander", "--bootstrap", server.up()["addresses"][0])
+    linked(bystander)
+    node = nodes.start(tmp_path / "node", "--bootstrap", server.up()["addresses"][0])
+    eventually("it met both", lambda: len(node.ask("peers")) == 2)
+    node.stop()
+    client = nodes.start(tmp_path / "node", "--role", "client", "--server", server.up()["addresses"][0])
+    linked(client)
+    assert [peer["peer_id"] for peer in client.ask("peers")] == [server.up()["peer_id"]], "it talks to its server alone"
+    server.kill()
+    eventually("it noticed", lambda: not client.ask("peers"))
+    learnt = client.ask("learn", text="Pump P7 shows E42 when cold.", wait=True)["experience"]
+    client.stop()
+    again = nodes.start(tmp_path / "node", "--bootstrap", bystander.up()["addresses"][0])
+    assert again.holds(learnt), "what waited for a server is its own now"
+    eventually("others get it", lambda: bystander.holds(learnt))
