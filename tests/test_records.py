@@ -1,7 +1,9 @@
 """One way to write a record, and every other is refused by name."""
 
 import hashlib
+import re
 import struct
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -217,3 +219,10 @@ def test_ten_minutes_ahead_is_taken_and_more_is_not() -> None:
 @pytest.mark.parametrize(("raw", "name"), [("SmolLM2 135M.Q8_0", "SmolLM2-135M.Q8_0"), ("", "unknown"), ("ü" * 9, "unknown")])
 def test_model_names_fit_a_record(raw: str, name: str) -> None:
     assert records.model_name(raw) == name
+
+
+def test_the_examples_of_the_protocols_page_are_the_golden_bytes() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text()
+    blocks = [block for block in re.findall(r"```\n(92.*?)```", page, re.DOTALL) if "…" not in block]
+    shown = ["".join(re.split(r" {3,}", line.strip())[0].replace(" ", "") for line in block.splitlines()) for block in blocks]
+    assert shown == [GOLDEN_EXPERIENCE, GOLDEN_RETRACTION]
