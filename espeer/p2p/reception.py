@@ -65,6 +65,10 @@ class Reception:
         connection = await self._shake_hands(stream, address, source)
         if connection is None:
             return
+        if not self._has_room(source):  # others were quicker
+            log.debug("connection closed: too many", source=source)
+            await connection.close()
+            return
         self._inside[source] += 1
         try:
             await connection.event_closed.wait()

@@ -127,9 +127,10 @@ class JsPeers:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def start(self, network: str, type: str, *relay: str) -> JsPeer:
-        """Start a peer, which with a relay's address is reached through that relay only."""
+    def start(self, network: str, type: str, relay: str = "", key_file: Path | None = None) -> JsPeer:
+        """Start a peer, which with a relay's address is reached through that relay only, with a key in a private network."""
         self._count += 1
         log = self._logs / f"js-{self._count}.log"
         errors = self._stack.enter_context(log.open("wb"))
-        return JsPeer(self._stack.enter_context(Script(self._node, "peer.mjs", network, type, *relay, errors=errors)), log)
+        arguments = (network, type, relay, *([str(key_file)] if key_file else []))
+        return JsPeer(self._stack.enter_context(Script(self._node, "peer.mjs", *arguments, errors=errors)), log)

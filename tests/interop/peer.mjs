@@ -1,5 +1,5 @@
-// A js-libp2p peer of one topic: node peer.mjs NETWORK TYPE [RELAY]
-// With a relay's address it is reached through that relay only.
+// A js-libp2p peer of one topic: node peer.mjs NETWORK TYPE [RELAY [KEYFILE]]
+// With a relay's address it is reached through that relay only; with a key file it is in a private network.
 // It takes commands and tells what happens as lines of JSON, and ends with its standard input:
 //   {"dial": MULTIADDR}                                          dial a node
 //   {"publish": [{"type", "text"}, {"type", "retracts": ID}]}    sign records (badly, if "forged"), publish them in a message
@@ -9,14 +9,16 @@ import { generateKeyPair } from '@libp2p/crypto/keys'
 import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import { noise } from '@libp2p/noise'
+import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { bodyOf, decodeMessage, encode, encodeMessage, idOf, Refused } from './records.mjs'
 
-const [network, type, relay] = process.argv.slice(2)
+const [network, type, relay, keyFile] = process.argv.slice(2)
 const topic = `/espeer/1/${network}/${type}`
 const key = await generateKeyPair('Ed25519')
 const tell = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }))
@@ -28,6 +30,7 @@ const node = await createLibp2p({
   transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
+  connectionProtector: keyFile ? preSharedKey({ psk: readFileSync(keyFile) }) : undefined,
   connectionManager: { reconnectRetries: 0 },
   services: {
     identify: identify(),
@@ -89,7 +92,7 @@ pubsub.subscribe(topic)
 tell('up', { peer: node.peerId.toString(), author: hex(key.publicKey.raw), address: node.getMultiaddrs()[0].toString() })
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line)
-  if (command.dial) await node.dial(multiaddr(command.dial))
+  if (command.dial) await node.dial(multiaddr(command.dial)).catch(error => tell('unreachable', { reason: error.message }))
   if (command.publish) await publish(command.publish)
 }
 await node.stop()

@@ -57,7 +57,8 @@ export function pack (value) {
   return Buffer.concat([head(value.size, [0x80, 15], [null, 0xde]), ...[...value].flat().map(pack)]) // a Map
 }
 
-export function unpack (bytes) {
+export function unpack (data) {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength) // it may be any other kind of Uint8Array
   let at = 0
   const take = size => {
     need(at + size <= bytes.length, 'ends too early')

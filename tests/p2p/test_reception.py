@@ -1,6 +1,6 @@
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -39,6 +39,11 @@ async def until_hung_up(connection: trio.SocketStream) -> None:
     with trio.fail_after(PATIENCE):
         while await connection.receive_some():
             pass
+
+
+async def dial_or_not(peer: Peer, target: Peer) -> None:
+    with suppress(NetworkError):
+        await peer.swarm._node.dial(parse_peer(target.address))
 
 
 async def test_idle_connections_keep_nobody_out(nursery: trio.Nursery) -> None:
@@ -90,9 +95,11 @@ async def test_connections_that_ended_make_room_for_others(nursery: trio.Nursery
 
 async def test_there_are_no_more_connections_than_there_may_be(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reception, "MAX_INBOUND", 2)
-    a = await Peer(1).start(nursery)
+    held = records(1)
+    a = await Peer(1, held=held).start(nursery)
     b, c = [await Peer(seed, a.address).start(nursery) for seed in (2, 3)]
-    await a.until_connected(b, c)
+    await b.door.until_holds(held)
+    await c.door.until_holds(held)
     async with idle_connections(a, 1) as (third,):
         await until_hung_up(third)
     d = await Peer(4).start(nursery)
@@ -102,12 +109,24 @@ async def test_there_are_no_more_connections_than_there_may_be(nursery: trio.Nur
     await a.until_connected(b, c, d)
 
 
+async def test_there_are_no_more_even_if_all_come_at_once(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "MAX_INBOUND", 2)
+    a = await Peer(1).start(nursery)
+    others = [await Peer(seed).start(nursery) for seed in range(2, 8)]
+    async with trio.open_nursery() as dialling:
+        for other in others:
+            dialling.start_soon(dial_or_not, other, a)
+    with trio.fail_after(PATIENCE):
+        await a.swarm._links.wait_for(lambda up: len(up) == 2)
+
+
 async def test_one_source_cannot_have_all_connections(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reception, "MAX_INBOUND_PER_SOURCE", 1)
     monkeypatch.setattr(reception, "is_loopback", lambda _source: False)
-    a = await Peer(1, listen="/ip4/0.0.0.0/tcp/0").start(nursery)
+    held = records(1)
+    a = await Peer(1, listen="/ip4/0.0.0.0/tcp/0", held=held).start(nursery)
     b = await Peer(2, a.address.replace("0.0.0.0", "127.0.0.1")).start(nursery)
-    await a.until_connected(b)
+    await b.door.until_holds(held)
     async with idle_connections(a, 1) as (second,):
         await until_hung_up(second)
     from_elsewhere = await trio.open_tcp_stream("127.0.0.1", port_of(a), local_address="127.0.0.2")
