@@ -31,23 +31,30 @@ def load(path: Path) -> Acquaintances:
 
 async def keep(path: Path, known: Acquaintances) -> None:
     """Write the file whenever there is something new, and at the end, until cancelled."""
+    failed = False
     try:
         while True:
             await trio.sleep(SAVE_SECONDS)
-            await _save(path, known)
+            reason = await _save(path, known)
+            if reason and not failed:
+                log.warning("cannot keep the peers met; trying on", path=str(path), reason=reason)
+            failed = reason is not None
     finally:
         with trio.CancelScope(shield=True):
             await _save(path, known)
 
 
-async def _save(path: Path, known: Acquaintances) -> None:
+async def _save(path: Path, known: Acquaintances) -> str | None:
+    """Write what is new; the return value is why that failed, if it did."""
     if not known.changed:
-        return
+        return None
     known.changed = False
     try:
         await in_thread(_write, path, known.encode())
     except OSError as error:
-        log.warning("cannot keep the peers met", path=str(path), reason=error.strerror)
+        known.changed = True
+        return error.strerror or str(error)
+    return None
 
 
 def _write(path: Path, data: bytes) -> None:

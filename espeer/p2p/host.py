@@ -74,6 +74,11 @@ class Node:
     gossipsub: SafeGossipSub
     gate: Gate
 
+    def listens(self) -> list[str]:
+        """Where it listens, whatever it announces, with ``/p2p/PEERID``."""
+        listeners = self.network.listeners.values()
+        return [f"{address}/p2p/{self.host.get_id()}" for listener in listeners for address in listener.get_addrs()]
+
     async def open_stream(self, peer_id: str, protocol: TProtocol) -> INetStream:
         """Open a stream to a connected peer. Whoever calls this closes or resets it.
 

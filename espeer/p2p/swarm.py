@@ -243,7 +243,7 @@ class Swarm:
                         nursery.start_soon(keep, self._met_file, self._met)
                     nursery.start_soon(self._reservations.run, node)
                     if self._mdns is not None:
-                        nursery.start_soon(self._mdns.run, lambda: [str(address) for address in node.host.get_addrs()])
+                        nursery.start_soon(self._mdns.run, node.listens)
                     nursery.start_soon(self._bans.run, node)
                     listening()
         finally:

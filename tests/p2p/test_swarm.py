@@ -129,8 +129,8 @@ async def test_what_is_announced_is_what_others_hear(nursery: trio.Nursery) -> N
     announced = "/dns4/localhost/tcp/1"
     a = await Peer(1, announce=[announced]).start(nursery)
     assert a.swarm.addresses() == [f"{announced}/p2p/{a.identity.peer_id}"]
-    (real,) = [str(listener.get_addrs()[0]) for listener in a.swarm._node.network.listeners.values()]
-    b = await Peer(2, f"{real}/p2p/{a.identity.peer_id}").start(nursery)
+    (real,) = a.swarm._node.listens()
+    b = await Peer(2, real).start(nursery)
     await a.until_connected(b)
     with trio.fail_after(PATIENCE):
         while not b.swarm._dialer.addresses(a.identity.peer_id):  # noqa: ASYNC110 - nobody sets an event when it is learnt
