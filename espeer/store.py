@@ -7,7 +7,7 @@ transaction. A store may be used from several threads; :attr:`Store.lock` lets i
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import hexdigits
@@ -15,87 +15,12 @@ from typing import Any, Final
 
 from espeer.errors import StoreDamaged, StoreError, StoreFull, StoreVersionError
 from espeer.interaction import Interaction
-from espeer.records import ID_SIZE, Retraction, SignedRecord, encode, load
+from espeer.records import ID_SIZE, Retraction, SignedRecord, encode
+from espeer.schema import MIGRATIONS
 
 MAX_ROW: Final = 2**63 - 1
 """The highest number that a row can have."""
 APPLICATION_ID: Final = 0x65737072  # "espr", so that somebody else's database is not taken for a store
-
-_MIGRATIONS: Final[list[Callable[[sqlite3.Connection], None]]] = []
-
-
-def _migration(step: Callable[[sqlite3.Connection], None]) -> Callable[[sqlite3.Connection], None]:
-    """Register the next step of the schema; its number is its place in the file, so steps are only ever appended."""
-    _MIGRATIONS.append(step)
-    return step
-
-
-@_migration
-def _m001_initial(db: sqlite3.Connection) -> None:
-    for statement in (
-        # an episode is closed when it has a row here; `record` tells what came of it
-        "CREATE TABLE episodes (id INTEGER PRIMARY KEY, closed INTEGER NOT NULL, record BLOB) STRICT",
-        # `ready`: holds something to learn, see espeer.lifecycle.learner; `good`: how the answer was rated, 0 or 1
-        """CREATE TABLE interactions (
-            id INTEGER PRIMARY KEY, created INTEGER NOT NULL, query TEXT NOT NULL, response TEXT NOT NULL,
-            feedback TEXT NOT NULL, source TEXT NOT NULL, type TEXT NOT NULL, ready INTEGER NOT NULL, good INTEGER,
-            episode INTEGER REFERENCES episodes (id)) STRICT""",
-        "CREATE INDEX interactions_open ON interactions (id) WHERE ready AND episode IS NULL",
-        "CREATE INDEX interactions_by_episode ON interactions (episode)",
-        # which experiences an answer was given with
-        """CREATE TABLE uses (interaction INTEGER NOT NULL REFERENCES interactions (id), record BLOB NOT NULL,
-            PRIMARY KEY (interaction, record)) STRICT, WITHOUT ROWID""",
-        """CREATE TABLE records (
-            seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, type TEXT NOT NULL,
-            author BLOB NOT NULL, method TEXT NOT NULL, target BLOB, received INTEGER NOT NULL, via TEXT NOT NULL,
-            data BLOB NOT NULL) STRICT""",
-        "CREATE INDEX records_by_type ON records (type, seq)",
-        "CREATE INDEX records_by_target ON records (target) WHERE target IS NOT NULL",
-        # the view: what recall may see; can be rebuilt from the records and local decisions
-        "CREATE TABLE view (record BLOB PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID",
-        "CREATE INDEX view_by_state ON view (state)",
-    ):
-        db.execute(statement)
-
-
-@_migration
-def _m002_refinement(db: sqlite3.Connection) -> None:
-    for statement in (
-        # `by`: the record that stands for a superseded one
-        "ALTER TABLE view ADD COLUMN by BLOB",
-        "CREATE INDEX view_by_by ON view (by) WHERE by IS NOT NULL",
-        # `seen`: the highest records.seq at the start; `finished` and `undone`: when, if they were
-        """CREATE TABLE refinements (
-            id INTEGER PRIMARY KEY, started INTEGER NOT NULL, reason TEXT NOT NULL, scale TEXT NOT NULL,
-            threshold REAL NOT NULL, type TEXT NOT NULL, seen INTEGER NOT NULL, finished INTEGER, undone INTEGER) STRICT""",
-        # what a run did to the view, in order: state and `by`, before (no state: the run made the record) and after
-        """CREATE TABLE changes (
-            id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES refinements (id), record BLOB NOT NULL,
-            before TEXT NOT NULL, before_by BLOB, after TEXT NOT NULL, after_by BLOB) STRICT""",
-        "CREATE INDEX changes_by_run ON changes (run)",
-        "CREATE INDEX changes_by_record ON changes (record)",
-        "CREATE INDEX uses_by_record ON uses (record)",
-        "CREATE INDEX records_refined ON records (id) WHERE via = 'refined'",
-    ):
-        db.execute(statement)
-
-
-@_migration
-def _m003_created(db: sqlite3.Connection) -> None:
-    # when the author made a record, milliseconds; of what was evicted before this column was there it is not known: 0
-    db.execute("ALTER TABLE records ADD COLUMN created INTEGER NOT NULL DEFAULT 0")
-    rows = db.execute("SELECT seq, data FROM records WHERE length(data) > 0").fetchall()
-    db.executemany("UPDATE records SET created = ? WHERE seq = ?", [(load(row[1]).record.created, row[0]) for row in rows])
-
-
-@_migration
-def _m004_submissions(db: sqlite3.Connection) -> None:
-    # a client's experiences that no server has yet, in the order in which they were made; see espeer.submissions
-    # AUTOINCREMENT: a place is never given twice, not even when the queue was empty
-    db.execute(
-        "CREATE TABLE submissions (seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, data BLOB NOT NULL) STRICT"
-    )
-
 
 _SELECT_INTERACTION = "SELECT id, created, query, response, feedback, source, type FROM interactions "
 
@@ -145,11 +70,11 @@ class Store:
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute("CREATE TABLE IF NOT EXISTS _migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT")
             done = db.execute("SELECT coalesce(max(number), 0) FROM _migrations").fetchone()[0]
-            if done > len(_MIGRATIONS):
+            if done > len(MIGRATIONS):
                 raise StoreVersionError(
-                    f"{path} is of schema {done}, this espeer knows {len(_MIGRATIONS)}; upgrade espeer or choose another --data"
+                    f"{path} is of schema {done}, this espeer knows {len(MIGRATIONS)}; upgrade espeer or choose another --data"
                 )
-            for number, step in enumerate(_MIGRATIONS[done:], done + 1):
+            for number, step in enumerate(MIGRATIONS[done:], done + 1):
                 step(db)
                 db.execute("INSERT INTO _migrations VALUES (?, ?)", (number, step.__name__))
 

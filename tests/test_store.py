@@ -78,7 +78,7 @@ def test_an_older_schema_is_migrated_in_order(tmp_path: Path, monkeypatch: pytes
     def later(db: sqlite3.Connection) -> None:
         db.execute("CREATE TABLE later (x INTEGER) STRICT")
 
-    monkeypatch.setattr(store_module, "_MIGRATIONS", [*store_module._MIGRATIONS, later])
+    monkeypatch.setattr(store_module, "MIGRATIONS", [*store_module.MIGRATIONS, later])
     store = Store.open(path)
     assert store.interaction(kept.id) == kept
     assert store.row("SELECT count(*) FROM later", ()) == (0,)
@@ -94,7 +94,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatc
         db.execute("no such statement")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_MIGRATIONS", [*store_module._MIGRATIONS, broken])
+        patch.setattr(store_module, "MIGRATIONS", [*store_module.MIGRATIONS, broken])
         with pytest.raises(StoreError):
             Store.open(path)
     with pytest.raises(StoreError):

@@ -125,9 +125,9 @@ class Greeter:
             self._learn(decode(await frames.receive()), peer_id, frames.remote)
 
     async def _answer(self, node: Node, peer_id: str, frames: Frames) -> None:
-        theirs = decode(await frames.receive())
+        # noted before we answer: of two that come at the same time, the second is told of the first
+        self._learn(decode(await frames.receive()), peer_id, frames.remote)
         await frames.send(encode(self._hello(node, frames.remote)))
-        self._learn(theirs, peer_id, frames.remote)
 
     def _hello(self, node: Node, remote: str | None) -> Hello:
         known = [address for peer_id in sorted(self._links.up) for address in self._dialer.addresses(peer_id)]
