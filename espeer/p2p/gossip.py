@@ -22,7 +22,7 @@ OUTBOX: Final = 4096
 """How many records may wait to be published."""
 INBOX: Final = 256
 """How many gossip messages may wait for the door: 16 MiB at the most."""
-RATE: Final = 5.0
+RATE: Final = 2.0
 """Messages published per second. What is made meanwhile goes out together: a message costs far more than a record."""
 BURST: Final = 3
 AT_ONCE: Final = 256
