@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from espeer.config import DEFAULT_NETWORK, DEFAULT_TYPES, KEY_SIZE, Config
+from espeer.config import DEFAULT_NETWORK, DEFAULT_TYPES, Config
 from espeer.errors import ConfigError
 from espeer.folder import membership_path
 from espeer.p2p import ticket
+from espeer.p2p.psk import new_key, read_key_file
 from espeer.p2p.ticket import MAX_TICKET, Ticket
 
 _OTHERS: Final = 0o077
@@ -73,8 +74,6 @@ def _network(config: Config, joined: Ticket | None, kept: Ticket | None) -> str:
 def _key(config: Config, joined: Ticket | None, kept: Ticket | None) -> bytes | None:
     given = config.psk
     if config.psk_file is not None:
-        from espeer.p2p.psk import read_key_file  # noqa: PLC0415 - libp2p takes a second to import
-
         given = read_key_file(config.psk_file)
     if joined and given and given != joined.key:
         raise ConfigError("the ticket has another key than the file given with --psk; leave --psk out")
@@ -86,7 +85,7 @@ def _key(config: Config, joined: Ticket | None, kept: Ticket | None) -> bytes | 
     if joined and config.private and not joined.key:
         raise ConfigError("the ticket is for an open network; leave --private out")
     key = (joined and joined.key) or given or (kept and kept.key) or None
-    return key or (os.urandom(KEY_SIZE) if config.private else None)
+    return key or (new_key() if config.private else None)
 
 
 def _load(path: Path) -> Ticket | None:

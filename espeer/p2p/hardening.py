@@ -32,7 +32,7 @@ from libp2p.stream_muxer.yamux import yamux as yamux_module
 from espeer.errors import FrameTooLarge, ProtocolError
 from espeer.p2p.door import Blame
 from espeer.p2p.muxer import MAX_WINDOW, SafeYamux
-from espeer.p2p.psk import PrivateConnection
+from espeer.p2p.private import PrivateConnection
 
 OUTBOUND_QUEUE: Final = 256
 """Gossip messages that may wait for one slow peer."""
@@ -173,7 +173,7 @@ def apply() -> None:
         (pubsub_module, "env_to_send_in_RPC", _no_record),
         (gossipsub_module, "env_to_send_in_RPC", _no_record),
         (TrioTCPStream, "get_remote_address", _remote_address),
-        # Fault closed: private networks of py-libp2p alone, see espeer.p2p.psk.
+        # Fault closed: private networks of py-libp2p alone, see espeer.p2p.private.
         (swarm_module, "new_protected_conn", lambda connection, psk: PrivateConnection(connection, bytes.fromhex(psk))),
         (muxer_multistream, "Yamux", SafeYamux),
         # Fault closed: a peer may make its window, and a frame, of 16 MiB.

@@ -128,7 +128,7 @@ async def open_node(
 
     :param gate: who may be connected.
     :param announce: what others are told instead of where we listen.
-    :param psk: the key of a private network, see :mod:`espeer.p2p.psk`.
+    :param psk: the key of a private network, see :mod:`espeer.p2p.private`.
     :raises AddressInUse: cannot listen there. As all errors from here, it may come in an ExceptionGroup.
     """
     hardening.apply()

@@ -1,10 +1,4 @@
-"""Private networks: a key that every node of the network has, below the handshake (libp2p's pnet).
-
-https://github.com/libp2p/specs/blob/master/pnet/Private-Networks-PSK-V1.md. Each end sends a nonce of 24 bytes and
-encrypts all that follows by XSalsa20. It keeps strangers out and authenticates nothing; the handshake inside does that.
-py-libp2p has the same in name, but with Salsa20 and nonces of 8 bytes: no other libp2p understands it, and so short nonces
-repeat sooner.
-"""
+"""The key of a private network: the file that it lies in, the fingerprint that names it in public, and its cipher."""
 
 import base64
 import hashlib
@@ -14,18 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from Crypto.Cipher import Salsa20
-from libp2p.abc import IRawConnection
-from libp2p.network.connection.raw_connection import RawConnection
-from libp2p.security.exceptions import HandshakeFailure
 
 from espeer.config import KEY_SIZE
 from espeer.errors import ConfigError
 
-NONCE_SIZE: Final = 24
 _HEADER: Final = "/key/swarm/psk/1.0.0/"
 _MAX_FILE: Final = 1024
 _OTHERS: Final = 0o077
-_FIRST: Final = b"\x13"  # the length of "/multistream/1.0.0" and a line feed
 _SIGMA: Final = struct.unpack("<4I", b"expand 32-byte k")
 _ROUNDS: Final = 20
 
@@ -59,11 +48,6 @@ def fingerprint(key: bytes) -> bytes:
     return hashlib.shake_128(Salsa20.new(key=key, nonce=b"finprint").encrypt(bytes(64))).digest(16)
 
 
-def format_key(key: bytes) -> str:
-    """What a key file holds. Secret."""
-    return f"{_HEADER}\n/base16/\n{key.hex()}\n"
-
-
 def _parse(data: bytes) -> bytes | None:
     try:
         match data.decode("ascii").split():
@@ -76,50 +60,6 @@ def _parse(data: bytes) -> bytes | None:
     except ValueError:
         return None
     return key if len(key) == KEY_SIZE else None
-
-
-class PrivateConnection(RawConnection):
-    """A connection that only those with the key can use.
-
-    Who reads what was encrypted with another key, or not at all, reads noise. Every handshake begins with the same byte, so
-    that is seen at once.
-    """
-
-    def __init__(self, connection: IRawConnection, key: bytes) -> None:
-        super().__init__(
-            connection, connection.is_initiator, connection.get_connection_type(), connection.get_transport_addresses()
-        )
-        self._key = key
-        self._ours: Salsa20.Salsa20Cipher | None = None
-        self._theirs: Salsa20.Salsa20Cipher | None = None
-        self._greeted = False
-
-    async def write(self, data: bytes) -> None:
-        """Send ``data``, encrypted."""
-        nonce = b""
-        if self._ours is None:
-            nonce = os.urandom(NONCE_SIZE)
-            self._ours = xsalsa20(self._key, nonce)
-        await super().write(nonce + self._ours.encrypt(data))
-
-    async def read(self, n: int | None = None) -> bytes:
-        """Receive up to ``n`` bytes, decrypted; none at the end."""
-        if self._theirs is None:
-            nonce = b""
-            while len(nonce) < NONCE_SIZE:
-                part = await super().read(NONCE_SIZE - len(nonce))
-                if not part:
-                    return b""
-                nonce += part
-            self._theirs = xsalsa20(self._key, nonce)
-        data = await super().read(n)
-        if not data:
-            return b""
-        text = self._theirs.decrypt(data)
-        if not self._greeted and not text.startswith(_FIRST):
-            raise HandshakeFailure("the other side does not have the key of this private network")
-        self._greeted = True
-        return text
 
 
 def xsalsa20(key: bytes, nonce: bytes) -> Salsa20.Salsa20Cipher:

@@ -21,7 +21,7 @@ from stranger import Stranger, stranger, until_reset
 from espeer.p2p import relay as relay_module
 from espeer.p2p import reservations
 from espeer.p2p.circuit import HOP, STOP, Circuit, receive, send
-from espeer.p2p.psk import PrivateConnection
+from espeer.p2p.private import PrivateConnection
 from espeer.p2p.slots import Limits
 
 RESERVE = HopMessage(type=HopMessage.RESERVE)
