@@ -1,4 +1,4 @@
-"""The JSON forms of what a node tells: the same in the control protocol and behind every ``--json`` (pure)."""
+"""The JSON forms of what a node tells: the same in the control protocol and behind every ``--json``."""
 
 from dataclasses import asdict
 from typing import Any

@@ -13,8 +13,9 @@ from libp2p.exceptions import BaseLibp2pError
 from espeer.errors import EspeerError, NetworkError, ProtocolError, RecordError
 from espeer.log import get_logger
 from espeer.p2p.door import Blame
+from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
-from espeer.p2p.wire import MAX_FRAME, Frames
+from espeer.p2p.wire import MAX_FRAME
 
 PART_SECONDS: Final = 0.3
 """How long ending a stream may take, when we are being cancelled, too."""

@@ -16,10 +16,11 @@ from espeer.p2p.addresses import MAX_ADDRESS, PeerAddress, reach_of, seen_from_o
 from espeer.p2p.conversations import Conversations
 from espeer.p2p.dialer import Dialer
 from espeer.p2p.door import Blame
+from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
 from espeer.p2p.links import Links
 from espeer.p2p.rounds import Rounds
-from espeer.p2p.wire import Frames, pack, unpack
+from espeer.p2p.wire import pack, unpack
 
 MAX_ADDRESSES: Final = 32
 """The most addresses of each kind that a greeting may hold."""

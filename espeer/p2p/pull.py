@@ -22,7 +22,8 @@ from espeer.errors import BrokenPromise, FromTheFuture, ProtocolError
 from espeer.keys import KEY_SIZE, STAMP_SIZE, Keys, KeySet
 from espeer.p2p import reconcile
 from espeer.p2p.door import Counters, Door
-from espeer.p2p.wire import Frames, byte_strings, pack, unpack
+from espeer.p2p.frames import Frames
+from espeer.p2p.wire import byte_strings, pack, unpack
 from espeer.records import ID_SIZE, SignedRecord, is_type
 from espeer.tasks import in_thread
 

@@ -15,6 +15,7 @@ from espeer.errors import NetworkError, RecordError
 from espeer.log import get_logger
 from espeer.p2p.conversations import Conversations
 from espeer.p2p.door import Blame, Counters, Door
+from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
 from espeer.p2p.limits import Bucket, Buckets
 from espeer.p2p.question import (
@@ -30,7 +31,6 @@ from espeer.p2p.question import (
     encode_question,
     encode_reply,
 )
-from espeer.p2p.wire import Frames
 
 RATE, BURST = 20.0, 40.0
 """Questions that one peer may ask: a second, and at once."""

@@ -15,9 +15,10 @@ from espeer.errors import FromTheFuture, NetworkError, ProtocolError, StoreError
 from espeer.log import get_logger
 from espeer.p2p.conversations import Conversations
 from espeer.p2p.door import Blame, Counters, Door
+from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
 from espeer.p2p.limits import Bucket, Buckets
-from espeer.p2p.wire import MAX_BATCH_RECORDS, Frames, byte_strings, pack, unpack
+from espeer.p2p.wire import MAX_BATCH_RECORDS, byte_strings, pack, unpack
 from espeer.records import MAX_RECORD, SignedRecord
 
 MAX_SUBMISSION: Final = MAX_BATCH_RECORDS * (MAX_RECORD + 8) + 64

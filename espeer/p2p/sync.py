@@ -12,12 +12,12 @@ import trio
 
 from espeer.p2p.conversations import Conversations
 from espeer.p2p.door import Blame, Counters, Door
+from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
 from espeer.p2p.limits import Buckets
 from espeer.p2p.links import Links
 from espeer.p2p.pull import Gone, Provider, Pull
 from espeer.p2p.rounds import Rounds
-from espeer.p2p.wire import Frames
 
 PULL_SECONDS: Final = 600.0
 """How long a pull may take; the next one goes on where it ended."""

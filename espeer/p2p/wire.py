@@ -1,17 +1,16 @@
-"""What goes over the wire: length-prefixed frames, msgpack within limits, and batches of records.
+"""What peers say to each other, as bytes: msgpack within limits, and batches of records (pure).
 
-A frame is its length (4 bytes, big-endian) and that many bytes. Everything here that reads refuses what is over a limit
-before it takes memory for it, and refuses with an error of :mod:`espeer.errors`.
+Everything here that reads refuses what is over a limit before it takes memory for it, and refuses with an error of
+:mod:`espeer.errors`.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 import msgpack
-import trio
 
 from espeer import records
-from espeer.errors import FrameTooLarge, NetworkError, ProtocolError, SlowReader
+from espeer.errors import FrameTooLarge, ProtocolError
 from espeer.records import SignedRecord
 
 MAX_FRAME: Final = 1024 * 1024
@@ -23,82 +22,8 @@ MAX_BATCH_RECORDS: Final = 64
 MAX_ARRAYS: Final = 256
 """The most arrays that a message may be made of, those within others included."""
 
-_PREFIX: Final = 4
-_CHUNK: Final = 64 * 1024
 _ARRAY_HEADER: Final = 3
 _BIN_HEADER: Final = 3
-
-
-class Stream(Protocol):
-    """The part of a libp2p stream that frames need. ``read`` returns at most ``n`` bytes, none at the end."""
-
-    async def read(self, n: int, /) -> bytes:
-        """Return 1 to ``n`` bytes; at the end b"" or an EOFError."""
-
-    async def write(self, data: bytes, /) -> None:
-        """Send all of ``data``."""
-
-
-class Frames:
-    """Frames over a stream.
-
-    :param limit: the most bytes a payload may have, either way.
-    :param timeout: seconds that sending or receiving one frame may take.
-    :param remote: the IP address at the other end, where it is known.
-    :ivar sent: bytes sent so far, lengths included.
-    :ivar received: bytes received so far.
-    """
-
-    def __init__(self, stream: Stream, *, limit: int = MAX_FRAME, timeout: float = 15.0, remote: str | None = None) -> None:
-        self.remote = remote
-        self.sent = self.received = 0
-        self._stream = stream
-        self._limit = limit
-        self._timeout = timeout
-        self._buffer = bytearray()
-
-    async def send(self, payload: bytes) -> None:
-        """Send one frame.
-
-        :raises SlowReader: the peer does not take it in time.
-        """
-        if len(payload) > self._limit:
-            raise ValueError(f"frame of {len(payload)} bytes, at most {self._limit} are allowed")
-        try:
-            with trio.fail_after(self._timeout):
-                await self._stream.write(len(payload).to_bytes(_PREFIX, "big") + payload)
-                self.sent += _PREFIX + len(payload)
-        except trio.TooSlowError as error:
-            raise SlowReader(f"the peer took nothing for {self._timeout:g} s") from error
-
-    async def receive(self) -> bytes:
-        """Receive one frame.
-
-        :raises FrameTooLarge: the peer announces more than the limit.
-        :raises NetworkError: the stream ends, or the frame does not come in time.
-        """
-        try:
-            with trio.fail_after(self._timeout):
-                size = int.from_bytes(await self._take(_PREFIX), "big")
-                if size > self._limit:
-                    raise FrameTooLarge(f"the peer announced a frame of {size} bytes, at most {self._limit} are allowed")
-                return await self._take(size)
-        except trio.TooSlowError as error:
-            raise NetworkError(f"the peer sent nothing for {self._timeout:g} s") from error
-
-    async def _take(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            try:
-                data = await self._stream.read(_CHUNK)
-            except EOFError as error:  # libp2p's StreamEOF: the remote end closed or reset the stream
-                raise NetworkError("the peer ended the stream") from error
-            if not data:
-                raise NetworkError("the peer ended the stream")
-            self._buffer += data
-            self.received += len(data)
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return taken
 
 
 def pack(value: Any) -> bytes:

@@ -3,7 +3,7 @@
 import trio
 import trio.testing
 
-from espeer.p2p.wire import Frames
+from espeer.p2p.frames import Frames
 
 
 class Pipe:

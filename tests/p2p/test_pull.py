@@ -14,8 +14,9 @@ from espeer.keys import KeySet, key_of
 from espeer.p2p import pull as pull_module
 from espeer.p2p import reconcile
 from espeer.p2p.door import Counters
+from espeer.p2p.frames import Frames
 from espeer.p2p.pull import MAX_BARREN, Gone, Provider, Pull
-from espeer.p2p.wire import Frames, pack, unpack
+from espeer.p2p.wire import pack, unpack
 from espeer.records import MAX_CLOCK_SKEW_MS, SignedRecord
 
 TYPES = ("biology", "networking")

@@ -12,9 +12,10 @@ from replicas import PATIENCE, Peer, record, records
 from espeer.errors import EspeerError
 from espeer.p2p import remote as remote_module
 from espeer.p2p.door import Found
+from espeer.p2p.frames import Frames
 from espeer.p2p.question import encode_reply
 from espeer.p2p.remote import Replies
-from espeer.p2p.wire import Frames, pack
+from espeer.p2p.wire import pack
 
 Answer = Callable[[str, Frames], Awaitable[None]]
 

@@ -1,0 +1,29 @@
+"""Nothing below reaches up: what calls itself pure imports neither trio nor libp2p nor sqlite3, nor what does."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import espeer
+
+ROOT = Path(espeer.__file__).parents[1]
+
+IMPORT = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    if found := {"trio", "libp2p", "sqlite3"} & sys.modules.keys():
+        sys.exit(f"{name} imports {', '.join(found)}")
+"""
+
+
+def test_what_is_pure_imports_no_trio_no_libp2p_and_no_sqlite() -> None:
+    pure = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / "espeer").rglob("*.py"))
+        if "(pure" in (ast.get_docstring(ast.parse(path.read_text())) or "")
+    ]
+    assert {"espeer.records", "espeer.lifecycle.refine", "espeer.p2p.reconcile", "espeer.sim.scenario"} <= set(pure)
+    done = subprocess.run([sys.executable, "-c", IMPORT, *pure], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
