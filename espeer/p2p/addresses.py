@@ -187,7 +187,8 @@ def _parse(text: str) -> Multiaddr | None:
         _protocols(address)
     except Exception:  # noqa: BLE001 - some faults show only when it is taken apart, and in errors of many trees
         return None
-    return address
+    # multiaddr passes over white space, missing slashes and needless ones; others of libp2p do not
+    return address if text.split() == [text] and text.count("/") == str(address).count("/") else None
 
 
 def _protocols(address: Multiaddr) -> tuple[str, ...]:
