@@ -22,6 +22,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what nobody sets an event for."""
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - see above
+            await trio.sleep(0.01)
+
+
 def identity(seed: int) -> Identity:
     return Identity(seed.to_bytes(32, "big"))
 
@@ -159,6 +166,10 @@ class Peer:
         await self.until_connected(other)
         peer = ID.from_string(other.identity.peer_id)
         await self.swarm._node.gossipsub.wait_for_mesh(peer, self.swarm._gossip.topic(kind), timeout=PATIENCE)
+
+    async def until_met(self, other: "Peer") -> None:
+        """Wait until the other will be remembered: a moment after the connection stands."""
+        await until(lambda: other.identity.peer_id in self.swarm._met)
 
     async def start(self, nursery: trio.Nursery) -> "Peer":
         with trio.fail_after(PATIENCE):

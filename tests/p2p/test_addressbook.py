@@ -1,9 +1,8 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
-from replicas import PATIENCE, identity
+from replicas import identity, until
 
 from espeer.p2p import addressbook
 from espeer.p2p.acquaintances import Acquaintances
@@ -17,12 +16,6 @@ ADDRESS = PeerAddress(PEER, "/ip4/192.0.2.2/tcp/4001")
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addressbook, "SAVE_SECONDS", 0.01)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - a thread writes the file
-            await trio.sleep(0.01)
 
 
 async def test_what_is_new_is_kept_soon_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
-from replicas import PATIENCE, Peer, records
+from replicas import PATIENCE, Peer, records, until
 from stranger import stranger
 
 from espeer.errors import NetworkError
@@ -56,9 +56,7 @@ async def test_idle_connections_keep_nobody_out(nursery: trio.Nursery) -> None:
         assert trio.current_time() - before < reception.HANDSHAKE_SECONDS - 1
         for connection in idle[: 300 - reception.MAX_HALF_OPEN_PER_SOURCE - 1]:
             await until_hung_up(connection)
-    with trio.fail_after(PATIENCE):
-        while counted(a) != 1:  # noqa: ASYNC110 - libp2p has no event for it
-            await trio.sleep(0.05)
+    await until(lambda: counted(a) == 1)
 
 
 async def test_an_unfinished_handshake_has_an_end(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@ import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Callable
 
 import pytest
 import trio
@@ -15,7 +14,7 @@ from libp2p.peer.id import ID
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, PeerId, Status, StopMessage
 from libp2p.utils import encode_varint_prefixed
 from multiaddr import Multiaddr
-from replicas import PATIENCE, Peer, records
+from replicas import PATIENCE, Peer, records, until
 from stranger import Stranger, stranger, until_reset
 
 from espeer.p2p import relay as relay_module
@@ -49,12 +48,6 @@ async def hidden(nursery: trio.Nursery, seed: int, at: Peer, *bootstrap: str, **
     with trio.fail_after(PATIENCE):
         assert await peer.swarm.relayed() == [f"{at.address}/p2p-circuit/p2p/{peer.identity.peer_id}"]
     return peer
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - it is about another node's state, which tells nobody
-            await trio.sleep(0.01)
 
 
 async def ask(attacker: Stranger, message: HopMessage) -> tuple[INetStream, HopMessage]:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from replicas import PATIENCE, Peer, identity, records
+from replicas import PATIENCE, Peer, identity, records, until
 
 from espeer.errors import AddressInUse, BadAddress, StoreFull
 from espeer.p2p.addressbook import load
@@ -101,6 +101,8 @@ async def test_the_network_is_found_again_when_all_bootstrap_peers_are_gone(nurs
     a, b = [await peer(seed).start(nursery) for seed in (2, 3)]
     await a.until_connected(b, hub)
     await b.until_connected(a, hub)
+    await a.until_met(b)
+    await b.until_met(a)
     for each in (hub, a, b):
         await each.stop()
     assert (tmp_path / "2").stat().st_mode & 0o777 == 0o600
@@ -119,7 +121,7 @@ async def test_a_damaged_file_of_peers_is_done_without(
     (tmp_path / "met").write_bytes(b"nonsense")
     a = await Peer(1).start(nursery)
     b = await Peer(2, a.address, met_file=tmp_path / "met").start(nursery)
-    await b.until_connected(a)
+    await b.until_met(a)
     await b.stop()
     assert "cannot read the peers met before" in caplog.text
     assert dict(load(tmp_path / "met").best())[a.identity.peer_id] == [parse_peer(a.address)]
@@ -132,9 +134,7 @@ async def test_what_is_announced_is_what_others_hear(nursery: trio.Nursery) -> N
     (real,) = a.swarm._node.listens()
     b = await Peer(2, real).start(nursery)
     await a.until_connected(b)
-    with trio.fail_after(PATIENCE):
-        while not b.swarm._dialer.addresses(a.identity.peer_id):  # noqa: ASYNC110 - nobody sets an event when it is learnt
-            await trio.sleep(0.01)
+    await until(lambda: b.swarm._dialer.addresses(a.identity.peer_id))
     assert list(map(str, b.swarm._dialer.addresses(a.identity.peer_id))) == a.swarm.addresses()
 
 
