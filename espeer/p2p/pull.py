@@ -18,13 +18,14 @@ from typing import Any, Final
 import trio
 
 from espeer import records
-from espeer.errors import BrokenPromise, FromTheFuture, ProtocolError
-from espeer.keys import KEY_SIZE, STAMP_SIZE, Keys, KeySet
+from espeer.errors import BrokenPromise, FromTheFuture, ProtocolError, UnknownVersion
+from espeer.keys import KEY_SIZE, STAMP_SIZE, Keys, KeySet, key_of
 from espeer.p2p import reconcile
+from espeer.p2p.claims import CLAIM_SECONDS, Claims
 from espeer.p2p.door import Counters, Door
 from espeer.p2p.frames import Frames
 from espeer.p2p.wire import byte_strings, pack, unpack
-from espeer.records import ID_SIZE, SignedRecord, is_type
+from espeer.records import ID_SIZE, MAX_CLOCK_SKEW_MS, SignedRecord, is_type
 from espeer.tasks import in_thread
 
 MAX_GET: Final = 1024
@@ -66,14 +67,12 @@ class Gone:
         while sum(map(len, self._told.values())) > self._most:
             del self._told[next(iter(self._told))]
 
-    def known(self, peer_id: str, type: str, keys: Keys) -> Keys:
-        """Our keys of a type, and with them what this peer said is gone."""
-        if not (told := self._told.get((peer_id, type))):
-            return keys
+    def known(self, peer_id: str, type: str, keys: Keys) -> KeySet:
+        """Our keys of a type, and with them what this peer said is gone. With many of these it takes a tenth of a second."""
         both = KeySet.of(keys)
-        for key in told:
+        for key in list(self._told.get((peer_id, type), ())):
             both.add(key)
-        return both.snapshot()
+        return both
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,10 @@ class Pull:
 
     :ivar peer_id: the other side.
     :ivar now_ms: our clock, milliseconds since the Unix epoch.
-    :ivar coming: ids that some pull is asking for right now; no other asks for them.
+    :ivar claims: what the pulls that run now are asking for.
+    :ivar trusted: whether others are not asked for what this peer is asked for.
+    :ivar brought: told how many new records were stored.
+    :ivar again: told of other peers, once what they were not asked for did not come from this one.
     """
 
     frames: Frames
@@ -91,7 +93,10 @@ class Pull:
     now_ms: Callable[[], int]
     counters: Counters
     gone: Gone = field(default_factory=Gone)
-    coming: set[bytes] = field(default_factory=set)
+    claims: Claims = field(default_factory=Claims)
+    trusted: bool = True
+    brought: Callable[[int], None] = lambda _: None
+    again: Callable[[str], None] = lambda _: None
 
     async def run(self, types: Sequence[str]) -> None:
         """Get what we lack of these types.
@@ -106,7 +111,10 @@ class Pull:
 
     async def _pull(self, name: str) -> bool:
         """Get what we lack of a type; return whether we hold something that the peer lacks."""
-        message: bytes | None = reconcile.opening(await self._keys(name))
+        # made once: with each message anew it would take most of the node's time. What comes by other ways meanwhile is found
+        # missing in here, and then known to the door.
+        keys = await in_thread(self.gone.known, self.peer_id, name, await self.door.keys(name))
+        message: bytes | None = reconcile.opening(keys.snapshot())
         ahead = False
         rounds = barren = 0
         while message is not None and rounds < MAX_ROUNDS and barren < MAX_BARREN:
@@ -115,13 +123,13 @@ class Pull:
                 case ["not-held"]:
                     return False
                 case ["reconcile", bytes(answer)]:
-                    found = reconcile.compare(await self._keys(name), answer)
+                    found = reconcile.compare(keys.snapshot(), answer)
                 case _:
                     raise ProtocolError("the peer sent something else than its part of a reconciliation")
             rounds += 1
             new = 0
             for some in _parts(found.need, MAX_GET):
-                new += await self._get(name, some)
+                new += await self._get(name, some, keys)
             barren = 0 if new else barren + 1
             ahead = ahead or found.have > 0
             message = found.reply
@@ -129,59 +137,86 @@ class Pull:
         self.counters.sync_rounds += rounds
         return ahead
 
-    async def _keys(self, name: str) -> Keys:
-        return self.gone.known(self.peer_id, name, await self.door.keys(name))
-
-    async def _get(self, name: str, ids: Sequence[bytes]) -> int:
+    async def _get(self, name: str, ids: Sequence[bytes], keys: KeySet) -> int:
         """Get those of the ids that are not known and that nobody else is getting; return how many records were new."""
-        wanted = [id_ for id_ in await self.door.unknown(ids) if id_ not in self.coming]
+        unknown = await self.door.unknown(ids)
+        seconds = CLAIM_SECONDS if self.trusted else 0.0
+        wanted = self.claims.take(self.peer_id, unknown, trio.current_time(), seconds=seconds)
         if not wanted:
             return 0
-        self.coming.update(wanted)
-        try:
-            return await self._receive(name, wanted)
-        finally:
-            self.coming.difference_update(wanted)
-
-    async def _receive(self, name: str, wanted: Sequence[bytes]) -> int:
-        await self.frames.send(pack(["get", name, b"".join(wanted)]))
         left = set(wanted)
-        early = new = 0
+        try:
+            return await self._receive(name, wanted, left, keys)
+        finally:
+            for peer_id in self.claims.release(self.peer_id, wanted, left):
+                self.again(peer_id)
+
+    async def _receive(self, name: str, wanted: Sequence[bytes], left: set[bytes], keys: KeySet) -> int:
+        """Receive what is wanted.
+
+        :param left: what did not come yet.
+        :param keys: what comes is added here.
+        """
+        await self.frames.send(pack(["get", name, b"".join(wanted)]))
+        unreadable = new = 0
         while True:
             match unpack(await self.frames.receive(), max_items=MAX_RECORDS):
                 case ["records", encoded]:
-                    given = byte_strings(encoded)
-                    batch = await in_thread(self._verify, given)
+                    batch, early, strange = await in_thread(self._verify, byte_strings(encoded))
                 case ["end", bytes(gone)] if len(gone) % KEY_SIZE == 0:
-                    keys = [gone[start : start + KEY_SIZE] for start in range(0, len(gone), KEY_SIZE)]
-                    self.gone.add(self.peer_id, name, [key for key in keys if key[STAMP_SIZE:] in left])
-                    if len(left - {key[STAMP_SIZE:] for key in keys}) > early:
+                    told = [gone[start : start + KEY_SIZE] for start in range(0, len(gone), KEY_SIZE)]
+                    told = [key for key in told if key[STAMP_SIZE:] in left]
+                    self.gone.add(self.peer_id, name, told)
+                    for key in told:
+                        keys.add(key)
+                    if len(left - {key[STAMP_SIZE:] for key in told}) > unreadable:
                         raise BrokenPromise("the peer does not give records that it said it has")
                     return new
                 case _:
                     raise ProtocolError("the peer sent something else than records")
-            early += len(given) - len(batch)
-            for signed in batch:
+            unreadable += strange
+            for signed in (*batch, *early):
                 if signed.record.type != name or signed.id not in left:
                     raise ProtocolError("the peer sent a record that it was not asked for")
                 left.remove(signed.id)
-            if early > len(left):
+                keys.add(key_of(signed.record.created, signed.id))
+            if unreadable > len(left):
                 raise ProtocolError("the peer sent more records than it was asked for")
+            self._put_off(early)
             if batch:
                 stored = await self.door.add(batch, via="sync")
                 self.counters.synced_in += stored
                 self.counters.duplicates += len(batch) - stored
                 new += stored
+                self.brought(stored)
             await trio.lowlevel.checkpoint()
 
-    def _verify(self, encoded: Sequence[bytes]) -> list[SignedRecord]:
-        batch = []
+    def _put_off(self, early: Sequence[SignedRecord]) -> None:
+        """Leave records of the future where they are until their time has come, instead of fetching them with every pull."""
+        now = trio.current_time()
+        for signed in early:
+            ahead = signed.record.created - MAX_CLOCK_SKEW_MS - self.now_ms()
+            self.claims.put_off(signed.id, now + ahead / 1000, now)
+
+    def _verify(self, encoded: Sequence[bytes]) -> tuple[list[SignedRecord], list[SignedRecord], int]:
+        """Read records; return the good ones, those of the future, and how many are of another version.
+
+        The clock that is wrong may be ours, and the espeer that is too old: neither must keep the good ones from us.
+        """
+        good, early, unreadable = [], [], 0
         for data in encoded:
             try:
-                batch.append(records.decode(data, now_ms=self.now_ms()))
+                signed = records.load(data)
+            except UnknownVersion:
+                unreadable += 1
+                continue
+            try:
+                records.verify(signed, now_ms=self.now_ms())
             except FromTheFuture:
-                continue  # our clock may be the wrong one; the others are good, and this one will be in time
-        return batch
+                early.append(signed)
+            else:
+                good.append(signed)
+        return good, early, unreadable
 
 
 @dataclass(frozen=True, slots=True)

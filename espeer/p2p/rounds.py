@@ -45,12 +45,24 @@ class Rounds:
         self._likely = likely
         self._due: dict[str, None] = {}  # in the order asked for
         self._visited: set[str] = set()
+        self._behind: set[str] = set()
         self._changed = trio.Event()
 
     def request(self, peer_id: str) -> None:
         """Visit a peer soon; once more, if it is being visited now. One that is not connected by then is passed over."""
         self._due[peer_id] = None
         self._changed.set()
+
+    def put_back(self, peer_id: str, *, back: bool) -> None:
+        """Note whether a peer holds us up. Those that do never take all the places, so that the others are visited."""
+        self._behind &= self._links.up
+        self._behind.discard(peer_id)
+        if back:
+            self._behind.add(peer_id)
+
+    def is_back(self, peer_id: str) -> bool:
+        """Whether it was put back."""
+        return peer_id in self._behind
 
     async def run(self, visit: Callable[[str], Awaitable[None]]) -> None:
         """Visit until cancelled.
@@ -59,6 +71,7 @@ class Rounds:
         """
         self._due.clear()
         self._visited.clear()
+        self._behind.clear()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_for_random_ones)
             while True:
@@ -66,6 +79,8 @@ class Rounds:
                 for peer_id in [peer_id for peer_id in self._due if peer_id not in self._visited]:
                     if len(self._visited) >= self._at_a_time:
                         break
+                    if peer_id in self._behind and len(self._visited & self._behind) >= max(1, self._at_a_time - 1):
+                        continue
                     del self._due[peer_id]
                     if peer_id in self._links.up:
                         self._visited.add(peer_id)

@@ -10,6 +10,8 @@ from typing import Final
 
 import trio
 
+from espeer.log import get_logger
+from espeer.p2p.claims import Claims
 from espeer.p2p.conversations import Conversations
 from espeer.p2p.door import Blame, Counters, Door
 from espeer.p2p.frames import Frames
@@ -21,6 +23,10 @@ from espeer.p2p.rounds import Rounds
 
 PULL_SECONDS: Final = 600.0
 """How long a pull may take; the next one goes on where it ended."""
+TURN_SECONDS: Final = 30.0
+"""How long it may take if it brings nothing."""
+PER_RECORD: Final = 0.1
+"""How much longer for each record that it brings: who trickles must not keep us from the others."""
 MAX_PULLS: Final = 3
 """From how many peers we pull at a time."""
 MAX_INBOUND: Final = 16
@@ -30,6 +36,10 @@ WORK: Final = 0.3
 WORK_AT_ONCE: Final = 5.0
 NEWS_SECONDS: Final = 5.0
 """How often a peer's word that it has something for us is heard, at most."""
+AGAIN_SECONDS: Final = 5.0
+"""How often a peer is pulled from once more, at most, because another did not give what this one was not asked for."""
+
+log = get_logger(__name__)
 
 
 class Sync:
@@ -61,9 +71,10 @@ class Sync:
         self._now_ms = now_ms
         self._counters = counters
         self._gone = Gone()
-        self._coming: set[bytes] = set()
+        self._claims = Claims()
         self._work = Buckets[str](WORK, WORK_AT_ONCE)
         self._news = Buckets[str](1 / NEWS_SECONDS, 1)
+        self._again = Buckets[str](1 / AGAIN_SECONDS, 2)
         self._rounds = Rounds("sync", links=links, rng=rng, interval=interval, at_a_time=MAX_PULLS, likely=sharing)
         self._conversations = Conversations(
             f"/espeer/1/{network}/sync/2", blame=blame, seconds=PULL_SECONDS, inbound=MAX_INBOUND
@@ -80,12 +91,43 @@ class Sync:
         await self._rounds.run(partial(self._pull, node))
 
     async def _pull(self, node: Node, peer_id: str) -> None:
-        async with self._conversations.open(node, peer_id) as frames:
-            pull = Pull(frames, self._door, peer_id, self._now_ms, self._counters, self._gone, self._coming)
-            try:
-                await pull.run(self._types)
-            finally:
-                self._count(frames)
+        latest = trio.current_time() + PULL_SECONDS
+        turn = trio.CancelScope(deadline=trio.current_time() + TURN_SECONDS)
+
+        def brought(count: int) -> None:
+            turn.deadline = min(latest, turn.deadline + count * PER_RECORD)
+
+        done = False
+        try:
+            with turn:
+                async with self._conversations.open(node, peer_id) as frames:
+                    pull = Pull(
+                        frames,
+                        self._door,
+                        peer_id,
+                        self._now_ms,
+                        self._counters,
+                        self._gone,
+                        self._claims,
+                        trusted=not self._rounds.is_back(peer_id),
+                        brought=brought,
+                        again=self._once_more,
+                    )
+                    try:
+                        await pull.run(self._types)
+                    finally:
+                        self._count(frames)
+                    done = True
+        finally:
+            # who ends it right before its time is over is no better
+            late = turn.deadline - trio.current_time() < TURN_SECONDS / 2
+            self._rounds.put_back(peer_id, back=late or not done)
+        if turn.cancelled_caught:
+            log.debug("a pull took too long for what it brought", peer=peer_id)
+
+    def _once_more(self, peer_id: str) -> None:
+        if self._again.take(peer_id, trio.current_time()):
+            self.request(peer_id)
 
     async def _provide(self, peer_id: str, frames: Frames) -> None:
         try:

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 
+import msgpack
 import pytest
 import trio
 import trio.testing
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 from replicas import MemoryDoor, now_ms, record, records
 
 from espeer import records as codec
-from espeer.errors import BadSignature, BrokenPromise, NetworkError, ProtocolError, RecordError, StoreFull
+from espeer.errors import BadSignature, BrokenPromise, NetworkError, ProtocolError, RecordError, StoreFull, UnknownVersion
 from espeer.keys import KeySet, key_of
 from espeer.p2p import pull as pull_module
 from espeer.p2p import reconcile
+from espeer.p2p.claims import Claims
 from espeer.p2p.door import Counters
 from espeer.p2p.frames import Frames
 from espeer.p2p.pull import MAX_BARREN, Gone, Provider, Pull
@@ -36,7 +38,8 @@ class Meeting:
         self.ours, self.theirs = MemoryDoor(ours), MemoryDoor(theirs)
         self.counters, self.their_counters = Counters(), Counters()
         self.gone = Gone()
-        self.coming: set[bytes] = set()
+        self.claims = Claims()
+        self.again: list[str] = []
         self.worked = 0.0
 
     async def pull(self, types: Sequence[str] = TYPES, their_types: Sequence[str] = TYPES) -> list[str]:
@@ -50,7 +53,8 @@ class Meeting:
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(provide)
-                await Pull(left, self.ours, "peer", now_ms, self.counters, self.gone, self.coming).run(types)
+                pull = Pull(left, self.ours, "peer", now_ms, self.counters, self.gone, self.claims, again=self.again.append)
+                await pull.run(types)
         assert left.sent == right.received
         assert left.received == right.sent
         self.bytes = left.sent + left.received
@@ -100,10 +104,11 @@ async def test_the_newest_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_what_is_coming_from_another_peer_is_not_asked_for() -> None:
     meeting = Meeting([], POOL[:10])
-    meeting.coming = {ONE.id}
+    meeting.claims.take("another", [ONE.id], trio.current_time())
     await meeting.pull(["biology"])
     assert set(meeting.ours.held) == {signed.id for signed in POOL[1:10]}
-    assert meeting.coming == {ONE.id}
+    assert len(meeting.claims) == 1
+    assert meeting.claims.release("another", [ONE.id], {ONE.id}) == {"peer"}, "it is told that it was passed over"
 
 
 async def test_what_is_gone_there_is_not_found_missing_again() -> None:
@@ -136,6 +141,33 @@ async def test_work_is_counted_before_it_is_done() -> None:
     meeting = Meeting([], POOL[:300])
     await meeting.pull(["biology"])
     assert meeting.worked > 300 * pull_module.WORK_PER_RECORD
+
+
+async def test_a_record_ahead_of_our_clock_is_not_fetched_with_every_pull() -> None:
+    early = [record(number, created=now_ms() + 2 * MAX_CLOCK_SKEW_MS) for number in range(40)]
+    meeting = Meeting([], [ONE, *early])
+    await meeting.pull(["biology"])
+    assert meeting.their_counters.synced_out == 41
+    await meeting.pull(["biology"])
+    assert meeting.their_counters.synced_out == 41
+    assert set(meeting.ours.held) == {ONE.id}
+
+
+async def test_what_another_peer_has_is_asked_of_it_again_when_this_one_fails() -> None:
+    meeting = Meeting([], POOL[:10])
+    meeting.theirs.gone = {ONE.id}
+    unknown = meeting.ours.unknown
+
+    async def meanwhile(ids: Sequence[bytes]) -> list[bytes]:
+        left = await unknown(ids)
+        meeting.claims.take("peer", left, trio.current_time())
+        meeting.claims.take("another", left, trio.current_time())  # comes second
+        return left
+
+    meeting.ours.unknown = meanwhile  # type: ignore[method-assign]
+    await meeting.pull(["biology"])
+    assert meeting.again == ["another"]
+    assert set(meeting.ours.held) == {signed.id for signed in POOL[1:10]}
 
 
 async def against(
@@ -228,6 +260,18 @@ async def test_a_forged_record_is_refused_and_not_stored() -> None:
 async def test_a_record_ahead_of_our_clock_waits_and_the_others_come() -> None:
     early = record(3, created=now_ms() + 2 * MAX_CLOCK_SKEW_MS)
     assert set((await against(claims(ONE, early), gives(early, ONE))).held) == {ONE.id}
+
+
+async def test_a_record_of_another_version_is_passed_over_and_the_others_come() -> None:
+    body, signature = unpack(codec.encode(ONE))
+    strange = pack([pack(msgpack.unpackb(body) | {"version": codec.VERSION + 1}), signature])
+    with pytest.raises(UnknownVersion):
+        codec.load(strange)
+    assert set((await against(claims(ONE, TWO), says(["records", [strange, codec.encode(TWO)]], ["end", b""]))).held) == {
+        TWO.id
+    }
+    with pytest.RaisesGroup(ProtocolError):  # it stands for nothing that was asked for
+        await against(claims(ONE), says(["records", [strange, codec.encode(ONE)]], ["end", b""]))
 
 
 async def test_a_peer_may_claim_without_end_what_it_does_not_give_but_not_for_long() -> None:

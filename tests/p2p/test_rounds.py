@@ -58,6 +58,22 @@ async def test_a_peer_asked_for_while_it_is_visited_is_visited_once_more(nursery
     assert visits.ended == ["a", "a"]
 
 
+async def test_who_holds_us_up_never_takes_all_the_places(nursery: trio.Nursery) -> None:
+    visits = Visits("slow", "slower", "slowest", "quick", at_a_time=3)
+    nursery.start_soon(visits.rounds.run, visits.visit)
+    await trio.testing.wait_all_tasks_blocked()
+    for peer_id in ("slow", "slower", "slowest", "gone"):
+        visits.rounds.put_back(peer_id, back=True)
+    for peer_id in ("slow", "slower", "slowest", "quick"):
+        visits.rounds.request(peer_id)
+    await trio.testing.wait_all_tasks_blocked()
+    assert sorted(visits.begun) == ["quick", "slow", "slower"]
+    visits.rounds.put_back("slow", back=False)
+    visits.hold.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert sorted(visits.ended) == ["quick", "slow", "slower", "slowest"]
+
+
 @pytest.mark.parametrize("failure", [NetworkError("it went away"), RuntimeError("a fault of ours")])
 async def test_a_visit_that_fails_ends_no_other(nursery: trio.Nursery, failure: Exception) -> None:
     visits = Visits("a", "b")

@@ -1,10 +1,20 @@
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
+import pytest
 import trio
 import trio.testing
+from libp2p.abc import INetStream
 from libp2p.host.exceptions import StreamFailure
 from replicas import PATIENCE, Peer, record, records
 from stranger import SYNC, stranger, until_reset
+
+from espeer.keys import KeySet, key_of
+from espeer.p2p import pull as pull_module
+from espeer.p2p import reconcile
+from espeer.p2p import sync as sync_module
+from espeer.p2p.frames import Frames
+from espeer.p2p.hardening import guard
+from espeer.p2p.wire import pack, unpack
 
 NEVER = 3600.0
 
@@ -66,3 +76,31 @@ async def test_a_peer_may_pull_twice_at_a_time_and_not_more(nursery: trio.Nurser
         await until_reset(first)
         await until_reset(second)
     assert victim.swarm.counters.sync_bytes_in == 22
+
+
+async def test_peers_that_trickle_keep_nothing_from_us_for_long(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync_module, "TURN_SECONDS", 1.0)
+    monkeypatch.setattr(pull_module, "CLAIM_SECONDS", 0.5)
+    held = records(20)
+    victim = await Peer(1, types=["biology"], repair_interval=NEVER).start(nursery)
+    keys = KeySet(key_of(one.record.created, one.id) for one in held).snapshot()
+
+    async def trickle(stream: INetStream) -> None:
+        frames = Frames(stream)
+        await frames.send(pack(["reconcile", reconcile.answer(keys, unpack(await frames.receive())[2])]))
+        await frames.receive()  # it is asked for all
+        await stream.write((10_000).to_bytes(4, "big"))
+        while True:
+            await stream.write(b"\0")
+            await trio.sleep(0.1)
+
+    async with AsyncExitStack() as stack:
+        for seed in range(50, 50 + sync_module.MAX_PULLS):
+            bad = await stack.enter_async_context(stranger(victim, seed))
+            bad.host.set_stream_handler(SYNC, guard(trickle))
+            await bad.open(SYNC)
+            victim.swarm._sync.request(str(bad.host.get_id()))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        good = await Peer(2, victim.address, held=held, types=["biology"], repair_interval=NEVER).start(nursery)
+        await good.until_connected(victim)
+        await victim.door.until_holds(held)
