@@ -22,7 +22,7 @@ from espeer.membership import settle
 from espeer.p2p.door import Door
 from espeer.p2p.identity import Identity, load_or_create
 from espeer.p2p.slots import Limits
-from espeer.p2p.swarm import Swarm
+from espeer.p2p.swarm import Swarm, SwarmSettings
 from espeer.recall import Recall
 from espeer.records import Experience, SignedRecord
 from espeer.replica import Replica
@@ -190,24 +190,22 @@ async def _load_model(config: Config) -> Model:
 
 
 def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[[], int]) -> Swarm:
-    return Swarm(
-        identity,
-        door,
+    settings = SwarmSettings(
         network=config.network,
         types=() if config.role == "client" else config.types,
         listen=() if config.role == "client" else config.listen,
+        announce=config.announce,
         bootstrap=config.bootstrap,
-        clock=clock,
-        rng=random.Random(),  # noqa: S311 - spreads repair rounds over time; nothing secret
         repair_interval=config.repair_interval,
         allow=config.allow,
         deny=config.deny,
-        announce=config.announce,
-        met_file=None if config.role == "client" else peers_path(config.data),
         psk=config.psk,
+        met_file=None if config.role == "client" else peers_path(config.data),
         relays=config.relays,
         relay_service=Limits() if config.relay_service else None,
         mdns=config.mdns,
         servers=config.servers,
         accept=config.role == "server",
     )
+    rng = random.Random()  # noqa: S311 - spreads repair rounds over time; nothing secret
+    return Swarm(identity, door, settings, clock=clock, rng=rng)

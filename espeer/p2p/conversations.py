@@ -37,7 +37,7 @@ class Conversations:
         protocol: str,
         *,
         blame: Blame,
-        seconds: float = 60.0,
+        seconds: float,
         limit: int = MAX_FRAME,
         inbound: int = 16,
         inbound_per_peer: int = 2,

@@ -1,6 +1,6 @@
 """Gossip: the fast path of new records, one topic per type. What it drops, sync brings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -10,13 +10,13 @@ from libp2p.pubsub.pb import rpc_pb2
 
 from espeer.errors import EspeerError, ProtocolError
 from espeer.log import get_logger
-from espeer.p2p.door import Counters, Door
 from espeer.p2p.host import Node
+from espeer.p2p.local import Local
 from espeer.p2p.outbox import Outbox, Pace
 from espeer.p2p.pubsub import Verdict
 from espeer.p2p.screen import Screen
 from espeer.p2p.wire import encode_batch
-from espeer.records import SignedRecord, is_type
+from espeer.records import SignedRecord
 
 OUTBOX: Final = 4096
 """How many records may wait to be published."""
@@ -32,36 +32,18 @@ log = get_logger(__name__)
 
 
 class Gossip:
-    """Publishes and takes records of the network's types.
+    """Publishes and takes records of the types held here."""
 
-    :param network: name of the network, part of every topic.
-    :param types: the types to take.
-    :param now_ms: our clock, milliseconds since the Unix epoch.
-    """
-
-    def __init__(
-        self, *, network: str, types: Sequence[str], door: Door, now_ms: Callable[[], int], counters: Counters
-    ) -> None:
-        self._prefix = f"/espeer/1/{network}/"
-        self._types = tuple(types)
-        self._door = door
-        self._counters = counters
+    def __init__(self, local: Local) -> None:
+        self._local = local
+        self._counters = local.counters
         self._outbox = Outbox(OUTBOX)
-        self._screen = Screen(now_ms=now_ms, counters=counters)
+        self._screen = Screen(now_ms=local.now_ms, counters=local.counters)
         self._inbox_in, self._inbox_out = trio.open_memory_channel[list[SignedRecord]](INBOX)
-
-    def topic(self, name: str) -> str:
-        """The topic of a type."""
-        return self._prefix + name
-
-    def type_of(self, topic: str) -> str | None:
-        """The type of one of our network's topics; None for any other topic."""
-        name = topic.removeprefix(self._prefix)
-        return name if name != topic and is_type(name) else None
 
     def accepts(self, topic: str) -> bool:
         """Whether it is one of our network's topics."""
-        return self.type_of(topic) is not None
+        return self._local.type_of(topic) is not None
 
     def publish(self, records: Sequence[SignedRecord]) -> None:
         """Queue records; what the queue has no room for is dropped and counted. Never waits."""
@@ -70,8 +52,8 @@ class Gossip:
     async def run(self, node: Node, *, task_status: trio.TaskStatus[None]) -> None:
         """Gossip over ``node`` until cancelled; started once subscribed."""
         async with trio.open_nursery() as nursery:
-            for name in self._types:
-                nursery.start_soon(_drain, await node.pubsub.subscribe(self.topic(name)))
+            for name in self._local.types:
+                nursery.start_soon(_drain, await node.pubsub.subscribe(self._local.topic(name)))
             nursery.start_soon(self._deliver)
             nursery.start_soon(self._publish, node)
             task_status.started()
@@ -80,7 +62,7 @@ class Gossip:
     def judge(self, forwarder: str, message: rpc_pb2.Message) -> Verdict:
         """Judge a message and hand what is good to the door; see :data:`~espeer.p2p.pubsub.Judge`."""
         try:
-            if len(message.topicIDs) != 1 or (name := self.type_of(message.topicIDs[0])) is None:
+            if len(message.topicIDs) != 1 or (name := self._local.type_of(message.topicIDs[0])) is None:
                 raise ProtocolError("a gossip message is not on one of our topics alone")
             verdict, batch = self._screen.judge(forwarder, message, name)
         except EspeerError:
@@ -100,7 +82,7 @@ class Gossip:
                 while len(batch) < AT_ONCE:
                     batch = batch + self._inbox_out.receive_nowait()
             try:
-                new = await self._door.add(batch, via="gossip")
+                new = await self._local.door.add(batch, via="gossip")
             except EspeerError as error:
                 log.warning("gossip not stored", reason=str(error))
             except Exception:  # a fault of the door's, which must not end the gossip of others
@@ -116,7 +98,7 @@ class Gossip:
             self._screen.note(batch)
             for message in encode_batch(batch):
                 await pace.wait()
-                await node.pubsub.publish(self.topic(name), message)
+                await node.pubsub.publish(self._local.topic(name), message)
             self._counters.published += len(batch)
 
 

@@ -3,7 +3,6 @@
 Whoever opened the connection greets first, and greets a random peer again now and then: so every node hears of every other.
 """
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +14,9 @@ from espeer.errors import ProtocolError
 from espeer.p2p.addresses import MAX_ADDRESS, PeerAddress, reach_of, seen_from_outside, usable
 from espeer.p2p.conversations import Conversations
 from espeer.p2p.dialer import Dialer
-from espeer.p2p.door import Blame
 from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
-from espeer.p2p.links import Links
+from espeer.p2p.local import Local
 from espeer.p2p.rounds import Rounds
 from espeer.p2p.wire import pack, unpack
 
@@ -87,28 +85,16 @@ def believed(
 class Greeter:
     """Greets peers, and has the dialer know what they tell.
 
-    :param network: name of the network, part of the protocol id.
     :param interval: average seconds between greetings of a random peer.
     :param reached: where peers reach us.
     """
 
-    def __init__(
-        self,
-        *,
-        network: str,
-        links: Links,
-        dialer: Dialer,
-        rng: random.Random,
-        interval: float,
-        blame: Blame,
-        reached: Callable[[Node], Sequence[str]],
-    ) -> None:
-        self._links = links
+    def __init__(self, local: Local, *, dialer: Dialer, interval: float, reached: Callable[[Node], Sequence[str]]) -> None:
+        self._local = local
         self._dialer = dialer
-        self._rng = rng
         self._reached = reached
-        self._conversations = Conversations(f"/espeer/1/{network}/hello/1", blame=blame, seconds=HELLO_SECONDS)
-        self._rounds = Rounds("greeting", links=links, rng=rng, interval=interval)
+        self._conversations = Conversations(local.named("hello/1"), blame=local.blame, seconds=HELLO_SECONDS)
+        self._rounds = Rounds("greeting", links=local.links, rng=local.rng, interval=interval)
 
     def request(self, peer_id: str) -> None:
         """Greet a connected peer soon."""
@@ -131,9 +117,9 @@ class Greeter:
         await frames.send(encode(self._hello(node, frames.remote)))
 
     def _hello(self, node: Node, remote: str | None) -> Hello:
-        known = [address for peer_id in sorted(self._links.up) for address in self._dialer.addresses(peer_id)]
+        known = [address for peer_id in sorted(self._local.links.up) for address in self._dialer.addresses(peer_id)]
         peers = [str(address) for address in known if address.reach >= reach_of(remote)]
-        return Hello(tuple(self._reached(node)), tuple(self._rng.sample(peers, min(len(peers), MAX_ADDRESSES))))
+        return Hello(tuple(self._reached(node)), tuple(self._local.rng.sample(peers, min(len(peers), MAX_ADDRESSES))))
 
     def _learn(self, hello: Hello, peer_id: str, remote: str | None) -> None:
         self._dialer.learn(believed(hello, peer_id, remote, self._dialer.knows), source=peer_id)

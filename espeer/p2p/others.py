@@ -1,13 +1,11 @@
 """What other nodes do for us and we for them, beside keeping replicas alike: recall and submissions."""
 
-import random
 from collections.abc import Callable, Sequence
 
 from espeer.errors import NetworkError
 from espeer.log import get_logger
-from espeer.p2p.door import Blame, Counters, Door
 from espeer.p2p.host import Node
-from espeer.p2p.links import Links
+from espeer.p2p.local import Local
 from espeer.p2p.remote import Remote, Replies
 from espeer.p2p.submit import Submissions, Verdict
 from espeer.records import SignedRecord
@@ -18,58 +16,25 @@ log = get_logger(__name__)
 class Others:
     """Recalls from connected nodes and submits to them; answers and takes what they ask and submit.
 
-    :param network: name of the network.
-    :param types: the types held here.
     :param servers: peer ids; a client asks these in this order and nobody else, and submits to them.
     :param accept: take what clients submit.
     :param taken: told of records that came by a submission and were stored.
-    :param topic: the gossip topic of a type.
-    :param type_of: the type of a gossip topic, or None.
-    :param now_ms: our clock, milliseconds since the Unix epoch.
     """
 
     def __init__(
         self,
+        local: Local,
         *,
-        network: str,
-        types: Sequence[str],
-        door: Door,
-        links: Links,
         servers: Sequence[str],
         accept: bool,
         taken: Callable[[Sequence[SignedRecord]], None],
-        topic: Callable[[str], str],
-        type_of: Callable[[str], str | None],
-        now_ms: Callable[[], int],
-        rng: random.Random,
-        counters: Counters,
-        blame: Blame,
     ) -> None:
-        self._links = links
+        self._local = local
+        self._links = local.links
         self._servers = tuple(dict.fromkeys(servers))
-        self._topic = topic
-        self._type_of = type_of
-        self._rng = rng
         self._node: Node | None = None
-        self._remote = Remote(
-            network=network,
-            types=types,
-            door=door,
-            holders=self._holders,
-            now_ms=now_ms,
-            counters=counters,
-            blame=blame,
-        )
-        self._submissions = Submissions(
-            network=network,
-            types=types,
-            door=door,
-            accept=accept,
-            taken=taken,
-            now_ms=now_ms,
-            counters=counters,
-            blame=blame,
-        )
+        self._remote = Remote(local, holders=self._holders)
+        self._submissions = Submissions(local, accept=accept, taken=taken)
 
     def serve(self, node: Node) -> None:
         """Answer over ``node`` from now on, and ask over it."""
@@ -85,13 +50,13 @@ class Others:
         """The connected peers that subscribe to a type, and so hold it; of a client, its servers among them."""
         if self._node is None:
             return set()
-        peers = {str(peer) for peer in self._node.pubsub.peer_topics.get(self._topic(type), ())} & self._links.up
+        peers = {str(peer) for peer in self._node.pubsub.peer_topics.get(self._local.topic(type), ())} & self._links.up
         return peers.intersection(self._servers) if self._servers else peers
 
     def types_known(self) -> list[str]:
         """The types that connected nodes hold, by what they subscribe to; those that most hold first."""
         topics = list(self._node.pubsub.peer_topics) if self._node else []
-        holders = {name: len(self.subscribers(name)) for name in map(self._type_of, topics) if name is not None}
+        holders = {name: len(self.subscribers(name)) for name in map(self._local.type_of, topics) if name is not None}
         return sorted((name for name in holders if holders[name]), key=lambda name: (-holders[name], name))
 
     async def recall(self, query: str, k: int, types: Sequence[str], *, seconds: float, patient: bool) -> Replies:
@@ -136,4 +101,4 @@ class Others:
         if self._servers:
             return [peer_id for peer_id in self._servers if peer_id in self._links.up]
         holders = sorted(self.subscribers(type))
-        return self._rng.sample(holders, len(holders))
+        return self._local.rng.sample(holders, len(holders))

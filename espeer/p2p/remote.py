@@ -14,10 +14,10 @@ import trio
 from espeer.errors import NetworkError, RecordError
 from espeer.log import get_logger
 from espeer.p2p.conversations import Conversations
-from espeer.p2p.door import Blame, Counters, Door
 from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
 from espeer.p2p.limits import Bucket, Buckets
+from espeer.p2p.local import Local
 from espeer.p2p.question import (
     BUSY,
     MAX_K,
@@ -68,31 +68,15 @@ class Replies:
 class Remote:
     """Asks peers about types, and answers them.
 
-    :param network: name of the network, part of the protocol id.
-    :param types: the types held here, which others may ask about.
     :param holders: the connected peers that may be asked about a type, in the order in which to ask them.
-    :param now_ms: our clock, milliseconds since the Unix epoch.
     """
 
-    def __init__(
-        self,
-        *,
-        network: str,
-        types: Sequence[str],
-        door: Door,
-        holders: Callable[[str], Sequence[str]],
-        now_ms: Callable[[], int],
-        counters: Counters,
-        blame: Blame,
-    ) -> None:
-        self._types = frozenset(types)
-        self._door = door
+    def __init__(self, local: Local, *, holders: Callable[[str], Sequence[str]]) -> None:
+        self._local = local
         self._holders = holders
-        self._now_ms = now_ms
-        self._counters = counters
         self._conversations = Conversations(
-            f"/espeer/1/{network}/recall/1",
-            blame=blame,
+            local.named("recall/1"),
+            blame=local.blame,
             seconds=ANSWER_SECONDS,
             limit=MAX_REPLY,
             inbound=32,
@@ -106,7 +90,7 @@ class Remote:
     def serve(self, node: Node) -> None:
         """Answer questions from now on, if anything is held."""
         self._aside.clear()
-        if self._types:
+        if self._local.types:
             self._conversations.serve(node, self._answer)
 
     # -- asking
@@ -193,8 +177,8 @@ class Remote:
     async def _ask(self, node: Node, peer_id: str, question: Question) -> list[Told]:
         async with self._conversations.open(node, peer_id) as frames:
             await frames.send(encode_question(question))
-            told = decode_reply(await frames.receive(), question, peer_id=peer_id, now_ms=self._now_ms())
-        self._counters.asked += 1
+            told = decode_reply(await frames.receive(), question, peer_id=peer_id, now_ms=self._local.now_ms())
+        self._local.counters.asked += 1
         self._aside.pop(peer_id, None)
         return told
 
@@ -212,9 +196,9 @@ class Remote:
         if not (self._of_peers.take(peer_id, now) and self._of_all.take(now)):
             await frames.send(BUSY)
             return
-        types = [name for name in question.types if name in self._types]
+        types = [name for name in question.types if name in self._local.types]
         if not types:
             await frames.send(NOT_HELD)
             return
-        await frames.send(encode_reply(await self._door.recall(question.query, question.k, types)))
-        self._counters.answered += 1
+        await frames.send(encode_reply(await self._local.door.recall(question.query, question.k, types)))
+        self._local.counters.answered += 1

@@ -14,10 +14,10 @@ from espeer import records
 from espeer.errors import FromTheFuture, NetworkError, ProtocolError, StoreError, UnknownVersion
 from espeer.log import get_logger
 from espeer.p2p.conversations import Conversations
-from espeer.p2p.door import Blame, Counters, Door
 from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
 from espeer.p2p.limits import Bucket, Buckets
+from espeer.p2p.local import Local
 from espeer.p2p.wire import MAX_BATCH_RECORDS, byte_strings, pack, unpack
 from espeer.records import MAX_RECORD, SignedRecord
 
@@ -92,33 +92,16 @@ def _is_verdict(number: Any) -> bool:
 class Submissions:
     """Takes submissions, and makes them.
 
-    :param network: name of the network, part of the protocol id.
-    :param types: the types held here: of these it takes records.
     :param accept: whether to take any.
     :param taken: told of records that were stored here.
-    :param now_ms: our clock, milliseconds since the Unix epoch.
     """
 
-    def __init__(
-        self,
-        *,
-        network: str,
-        types: Sequence[str],
-        door: Door,
-        accept: bool,
-        taken: Callable[[Sequence[SignedRecord]], None],
-        now_ms: Callable[[], int],
-        counters: Counters,
-        blame: Blame,
-    ) -> None:
-        self._types = frozenset(types)
-        self._door = door
+    def __init__(self, local: Local, *, accept: bool, taken: Callable[[Sequence[SignedRecord]], None]) -> None:
+        self._local = local
         self._accept = accept
         self._taken = taken
-        self._now_ms = now_ms
-        self._counters = counters
         self._conversations = Conversations(
-            f"/espeer/1/{network}/submit/1", blame=blame, seconds=SUBMIT_SECONDS, limit=MAX_SUBMISSION
+            local.named("submit/1"), blame=local.blame, seconds=SUBMIT_SECONDS, limit=MAX_SUBMISSION
         )
         self._of_all = Bucket(RATE_OF_ALL, BURST_OF_ALL, 0.0)
         self._of_peers: Buckets[str] = Buckets(RATE, BURST)
@@ -136,7 +119,7 @@ class Submissions:
         async with self._conversations.open(node, peer_id) as frames:
             await frames.send(encode_submission(batch))
             verdicts = decode_verdicts(await frames.receive(), len(batch))
-        self._counters.submitted += verdicts.count(Verdict.STORED)
+        self._local.counters.submitted += verdicts.count(Verdict.STORED)
         return verdicts
 
     async def _answer(self, peer_id: str, frames: Frames) -> None:
@@ -148,13 +131,13 @@ class Submissions:
         judged = [self._judge(data) for data in encoded]
         good = [one for one in judged if isinstance(one, SignedRecord)]
         try:
-            new = await self._door.add(good, via="submit") if good else 0
+            new = await self._local.door.add(good, via="submit") if good else 0
         except StoreError as error:
             log.warning("a submission was not stored", peer=peer_id, reason=str(error))
             await frames.send(pack(["failed"]))
             return
-        self._counters.accepted += len(good)
-        self._counters.duplicates += len(good) - new
+        self._local.counters.accepted += len(good)
+        self._local.counters.duplicates += len(good) - new
         if new:
             self._taken(good)
         await frames.send(encode_verdicts([one if isinstance(one, Verdict) else Verdict.STORED for one in judged]))
@@ -165,9 +148,9 @@ class Submissions:
         :raises RecordError: the record is refused.
         """
         try:
-            signed = records.decode(data, now_ms=self._now_ms())
+            signed = records.decode(data, now_ms=self._local.now_ms())
         except FromTheFuture:
             return Verdict.NOT_YET
         except UnknownVersion:
             return Verdict.UNREADABLE
-        return signed if signed.record.type in self._types else Verdict.NOT_HELD
+        return signed if signed.record.type in self._local.types else Verdict.NOT_HELD

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ from espeer.p2p.hello import Greeter
 from espeer.p2p.host import Node, Watch, open_node
 from espeer.p2p.identity import Identity
 from espeer.p2p.links import Links, LinksNotifee
+from espeer.p2p.local import Local
 from espeer.p2p.mdns import Mdns
 from espeer.p2p.others import Others
 from espeer.p2p.relay import Relay
@@ -34,7 +35,7 @@ from espeer.p2p.slots import Limits
 from espeer.p2p.sync import Sync
 from espeer.records import SignedRecord
 
-__all__ = ["Counters", "Door", "PeerView", "Swarm"]
+__all__ = ["Counters", "Door", "PeerView", "Swarm", "SwarmSettings"]
 
 FIRST_RESTART: Final = 1.0
 LAST_RESTART: Final = 60.0
@@ -61,111 +62,93 @@ class PeerView:
     score: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmSettings:
+    """What is set about the network.
+
+    :ivar network: its name; nodes of other networks are not talked to.
+    :ivar types: the types that the replica holds.
+    :ivar listen: multiaddrs to listen on.
+    :ivar announce: multiaddrs that others are told instead.
+    :ivar bootstrap: multiaddrs, with ``/p2p/PEERID``, of peers to stay connected to.
+    :ivar repair_interval: average seconds between syncs with a random peer.
+    :ivar allow: peer ids; if there are any, only these peers are talked to.
+    :ivar deny: peer ids of peers that are never talked to.
+    :ivar psk: the key of a private network: only nodes that have it can connect. Secret.
+    :ivar met_file: where the peers that we were connected to are kept from one start to the next.
+    :ivar relays: multiaddrs, with ``/p2p/PEERID``, of relays to be reached through; :data:`FIND_RELAYS` among them has it
+        ask the peers that it dials, too.
+    :ivar relay_service: what to give others as their relay, if anything.
+    :ivar mdns: whether to look for peers on the LAN, and to be found there.
+    :ivar servers: multiaddrs, with ``/p2p/PEERID``, of a client's servers: it talks to nobody else, and holds no types.
+    :ivar accept: take what clients submit.
+    """
+
+    network: str
+    types: Sequence[str]
+    listen: Sequence[str]
+    announce: Sequence[str] = ()
+    bootstrap: Sequence[str] = ()
+    repair_interval: float = 20.0
+    allow: Sequence[str] = ()
+    deny: Sequence[str] = ()
+    psk: bytes | None = field(default=None, repr=False)
+    met_file: Path | None = None
+    relays: Sequence[str] = ()
+    relay_service: Limits | None = None
+    mdns: bool = False
+    servers: Sequence[str] = ()
+    accept: bool = False
+
+
 class Swarm:
     """Shares a replica's records with peers.
 
     :param door: the replica.
-    :param network: name of the network; nodes of other networks are not talked to.
-    :param types: the types that the replica holds.
-    :param listen: multiaddrs to listen on.
-    :param bootstrap: multiaddrs, with ``/p2p/PEERID``, of peers to stay connected to.
     :param clock: milliseconds since the Unix epoch.
-    :param repair_interval: average seconds between syncs with a random peer.
-    :param allow: peer ids; if there are any, only these peers are talked to.
-    :param deny: peer ids of peers that are never talked to.
-    :param announce: multiaddrs that others are told instead of ``listen``.
-    :param met_file: where the peers that we were connected to are kept from one start to the next.
-    :param psk: the key of a private network: only nodes that have it can connect.
-    :param relays: multiaddrs, with ``/p2p/PEERID``, of relays to be reached through; :data:`FIND_RELAYS` among them has it
-        ask the peers that it dials, too.
-    :param relay_service: what to give others as their relay, if anything.
-    :param servers: multiaddrs, with ``/p2p/PEERID``, of a client's servers: it talks to nobody else, and holds no types.
-    :param accept: take what clients submit.
-    :param mdns: whether to look for peers on the LAN, and to be found there.
     :raises BadAddress: one of the addresses or peer ids cannot be used.
     """
 
     def __init__(
-        self,
-        identity: Identity,
-        door: Door,
-        *,
-        network: str,
-        types: Sequence[str],
-        listen: Sequence[str],
-        bootstrap: Sequence[str],
-        clock: Callable[[], int],
-        rng: random.Random,
-        repair_interval: float = 20.0,
-        allow: Sequence[str] = (),
-        deny: Sequence[str] = (),
-        announce: Sequence[str] = (),
-        met_file: Path | None = None,
-        psk: bytes | None = None,
-        relays: Sequence[str] = (),
-        relay_service: Limits | None = None,
-        mdns: bool = False,
-        servers: Sequence[str] = (),
-        accept: bool = False,
+        self, identity: Identity, door: Door, settings: SwarmSettings, *, clock: Callable[[], int], rng: random.Random
     ) -> None:
         self.counters = Counters()
         self._identity = identity
-        self._types = frozenset(types)
-        self._listen = [parse_listen(address) for address in listen]
+        self._psk = settings.psk
+        self._listen = [parse_listen(address) for address in settings.listen]
+        self._announce = [parse_announced(address) for address in settings.announce]
         self._rng = rng
         self._node: Node | None = None
         self._links = Links()
-        self._announce = [parse_announced(address) for address in announce]
-        self._psk = psk
         self._bans = Bans(self.counters)
-        self._gate = Gate(allow=map(parse_peer_id, allow), deny=map(parse_peer_id, deny), banned=self._bans.banned)
-        relay_addresses = [parse_relay(address) for address in relays if address != FIND_RELAYS]
-        self._reservations = Reservations(identity.peer_id, relay_addresses, self._links, rng, find=FIND_RELAYS in relays)
-        self._relay = Relay(self.counters, self._bans.blame, relay_service) if relay_service else None
-        self._servers = [parse_peer(address) for address in servers]
-        kept = [*map(parse_peer, bootstrap), *self._servers, *relay_addresses]
-        self._met_file = met_file
-        self._met = load(met_file) if met_file else Acquaintances()
+        self._gate = Gate(
+            allow=map(parse_peer_id, settings.allow), deny=map(parse_peer_id, settings.deny), banned=self._bans.banned
+        )
+        self._local = local = Local(
+            network=settings.network,
+            types=tuple(settings.types),
+            door=door,
+            links=self._links,
+            now_ms=clock,
+            rng=rng,
+            counters=self.counters,
+            blame=self._bans.blame,
+        )
+        relays = [parse_relay(address) for address in settings.relays if address != FIND_RELAYS]
+        self._reservations = Reservations(identity.peer_id, relays, self._links, rng, find=FIND_RELAYS in settings.relays)
+        self._relay = Relay(self.counters, self._bans.blame, settings.relay_service) if settings.relay_service else None
+        self._servers = [parse_peer(address) for address in settings.servers]
+        kept = [*map(parse_peer, settings.bootstrap), *self._servers, *relays]
+        self._met_file = settings.met_file
+        self._met = load(settings.met_file) if settings.met_file else Acquaintances()
         self._dialer = Dialer(identity.peer_id, kept, self._links, rng, met=self._met, now_ms=clock)
         learn = partial(self._dialer.learn, source="the LAN")
-        self._mdns = Mdns(identity.peer_id, network, learn, rng, psk=psk) if mdns else None
-        self._greeter = Greeter(
-            network=network,
-            links=self._links,
-            dialer=self._dialer,
-            rng=rng,
-            interval=repair_interval,
-            blame=self._bans.blame,
-            reached=self._reached,
-        )
-        self._gossip = Gossip(network=network, types=types, door=door, now_ms=clock, counters=self.counters)
-        self._sync = Sync(
-            network=network,
-            types=types,
-            door=door,
-            links=self._links,
-            now_ms=clock,
-            rng=rng,
-            interval=repair_interval,
-            counters=self.counters,
-            blame=self._bans.blame,
-            sharing=self._sharing,
-        )
-        self.others = Others(
-            network=network,
-            types=types,
-            door=door,
-            links=self._links,
-            servers=[address.peer_id for address in self._servers],
-            accept=accept,
-            taken=self.publish,
-            topic=self._gossip.topic,
-            type_of=self._gossip.type_of,
-            now_ms=clock,
-            rng=rng,
-            counters=self.counters,
-            blame=self._bans.blame,
-        )
+        self._mdns = Mdns(identity.peer_id, settings.network, learn, rng, psk=settings.psk) if settings.mdns else None
+        self._greeter = Greeter(local, dialer=self._dialer, interval=settings.repair_interval, reached=self._reached)
+        self._gossip = Gossip(local)
+        self._sync = Sync(local, interval=settings.repair_interval, sharing=self._sharing)
+        servers = [address.peer_id for address in self._servers]
+        self.others = Others(local, servers=servers, accept=settings.accept, taken=self.publish)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; started once it listens. If libp2p fails by itself it is started again, with backoff.
@@ -253,10 +236,10 @@ class Swarm:
 
     def _sharing(self) -> set[str]:
         """The connected peers that hold a type that we hold; clients, for one, hold none."""
-        return set().union(*map(self.others.subscribers, self._types))
+        return set().union(*map(self.others.subscribers, self._local.types))
 
     def _subscribed(self, peer_id: str, topic: str) -> None:
-        if self._gossip.type_of(topic) in self._types:
+        if self._local.type_of(topic) in self._local.types:
             self._sync.request(peer_id)
 
     def _view(self, node: Node, peer_id: str) -> PeerView:
@@ -270,7 +253,7 @@ class Swarm:
         return PeerView(peer_id, tuple(addresses), self._types_of(topics), self._types_of(mesh), score)
 
     def _types_of(self, topics: set[str]) -> tuple[str, ...]:
-        return tuple(sorted(filter(None, map(self._gossip.type_of, topics))))
+        return tuple(sorted(filter(None, map(self._local.type_of, topics))))
 
 
 def _leaf(error: BaseException) -> BaseException:

@@ -3,8 +3,7 @@
 Gossip is the fast path and loses records; this carries correctness.
 """
 
-import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -13,11 +12,10 @@ import trio
 from espeer.log import get_logger
 from espeer.p2p.claims import Claims
 from espeer.p2p.conversations import Conversations
-from espeer.p2p.door import Blame, Counters, Door
 from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
 from espeer.p2p.limits import Buckets
-from espeer.p2p.links import Links
+from espeer.p2p.local import Local
 from espeer.p2p.pull import Gone, Provider, Pull
 from espeer.p2p.rounds import Rounds
 
@@ -45,40 +43,20 @@ log = get_logger(__name__)
 class Sync:
     """Keeps this replica complete.
 
-    :param network: name of the network, part of the protocol id.
-    :param types: the types that the replica holds.
-    :param now_ms: our clock, milliseconds since the Unix epoch.
     :param interval: average seconds between pulls from a random peer.
     :param sharing: the connected peers that hold a type that is held here.
     """
 
-    def __init__(
-        self,
-        *,
-        network: str,
-        types: Sequence[str],
-        door: Door,
-        links: Links,
-        now_ms: Callable[[], int],
-        rng: random.Random,
-        interval: float,
-        counters: Counters,
-        blame: Blame,
-        sharing: Callable[[], Collection[str]],
-    ) -> None:
-        self._types = tuple(sorted(types))
-        self._door = door
-        self._now_ms = now_ms
-        self._counters = counters
+    def __init__(self, local: Local, *, interval: float, sharing: Callable[[], Collection[str]]) -> None:
+        self._local = local
+        self._counters = local.counters
         self._gone = Gone()
         self._claims = Claims()
         self._work = Buckets[str](WORK, WORK_AT_ONCE)
         self._news = Buckets[str](1 / NEWS_SECONDS, 1)
         self._again = Buckets[str](1 / AGAIN_SECONDS, 2)
-        self._rounds = Rounds("sync", links=links, rng=rng, interval=interval, at_a_time=MAX_PULLS, likely=sharing)
-        self._conversations = Conversations(
-            f"/espeer/1/{network}/sync/2", blame=blame, seconds=PULL_SECONDS, inbound=MAX_INBOUND
-        )
+        self._rounds = Rounds("sync", links=local.links, rng=local.rng, interval=interval, at_a_time=MAX_PULLS, likely=sharing)
+        self._conversations = Conversations(local.named("sync/2"), blame=local.blame, seconds=PULL_SECONDS, inbound=MAX_INBOUND)
 
     def request(self, peer_id: str) -> None:
         """Pull from a connected peer soon."""
@@ -103,9 +81,9 @@ class Sync:
                 async with self._conversations.open(node, peer_id) as frames:
                     pull = Pull(
                         frames,
-                        self._door,
+                        self._local.door,
                         peer_id,
-                        self._now_ms,
+                        self._local.now_ms,
                         self._counters,
                         self._gone,
                         self._claims,
@@ -114,7 +92,7 @@ class Sync:
                         again=self._once_more,
                     )
                     try:
-                        await pull.run(self._types)
+                        await pull.run(sorted(self._local.types))
                     finally:
                         self._count(frames)
                     done = True
@@ -131,7 +109,8 @@ class Sync:
 
     async def _provide(self, peer_id: str, frames: Frames) -> None:
         try:
-            ahead = await Provider(frames, self._door, self._types, self._counters, partial(self._may_work, peer_id)).run()
+            work = partial(self._may_work, peer_id)
+            ahead = await Provider(frames, self._local.door, self._local.types, self._counters, work).run()
         finally:
             self._count(frames)
         if ahead and self._news.take(peer_id, trio.current_time()):

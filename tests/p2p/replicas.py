@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
 import trio
 from libp2p.peer.id import ID
@@ -11,8 +11,7 @@ from libp2p.peer.id import ID
 from espeer.keys import Keys, KeySet, Offer, key_of
 from espeer.p2p.door import Found
 from espeer.p2p.identity import Identity
-from espeer.p2p.slots import Limits
-from espeer.p2p.swarm import Swarm
+from espeer.p2p.swarm import Swarm, SwarmSettings
 from espeer.records import Experience, SignedRecord, encode, sign
 
 PATIENCE = 15.0
@@ -109,16 +108,7 @@ class Peer:
         types: Sequence[str] = ("biology", "networking"),
         listen: str | None = "/ip4/127.0.0.1/tcp/0",
         network: str = "test",
-        repair_interval: float = 20.0,
-        allow: Sequence[str] = (),
-        deny: Sequence[str] = (),
-        psk: bytes | None = None,
-        announce: Sequence[str] = (),
-        met_file: Path | None = None,
-        relays: Sequence[str] = (),
-        relay_service: Limits | None = None,
-        servers: Sequence[str] = (),
-        accept: bool = False,
+        **settings: Any,
     ) -> None:
         self.door = MemoryDoor(held)
         self.identity = identity(seed)
@@ -126,22 +116,11 @@ class Peer:
         self.swarm = Swarm(
             self.identity,
             self.door,
-            network=network,
-            types=types,
-            listen=[] if listen is None else [listen],
-            bootstrap=bootstrap,
+            SwarmSettings(
+                network=network, types=types, listen=[] if listen is None else [listen], bootstrap=bootstrap, **settings
+            ),
             clock=now_ms,
             rng=random.Random(seed),
-            repair_interval=repair_interval,
-            allow=allow,
-            deny=deny,
-            psk=psk,
-            announce=announce,
-            met_file=met_file,
-            relays=relays,
-            relay_service=relay_service,
-            servers=servers,
-            accept=accept,
         )
 
     @property
@@ -165,7 +144,7 @@ class Peer:
         """Wait until gossip of a type goes from here to there."""
         await self.until_connected(other)
         peer = ID.from_string(other.identity.peer_id)
-        await self.swarm._node.gossipsub.wait_for_mesh(peer, self.swarm._gossip.topic(kind), timeout=PATIENCE)
+        await self.swarm._node.gossipsub.wait_for_mesh(peer, self.swarm._local.topic(kind), timeout=PATIENCE)
 
     async def until_met(self, other: "Peer") -> None:
         """Wait until the other will be remembered: a moment after the connection stands."""
