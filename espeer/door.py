@@ -32,6 +32,10 @@ class ReplicaDoor:
         """Return what another node may have of these records."""
         return await in_thread(self._replica.offer, type, ids)
 
+    async def withheld(self, type: str, ids: Sequence[bytes]) -> list[bytes]:
+        """Return the keys of those of these records that nobody may have any more."""
+        return await in_thread(self._replica.withheld, type, ids)
+
     async def recall(self, query: str, k: int, types: Sequence[str]) -> list[Found]:
         """Return the experiences that fit a query best, best first."""
         found = await in_thread(lambda: self._replica.recall_signed(query, k, types=types))
@@ -59,6 +63,10 @@ class NoDoor:
     async def offer(self, type: str, ids: Sequence[bytes]) -> Offer:  # noqa: ARG002 - as above
         """Return no records."""
         return Offer([], [])
+
+    async def withheld(self, type: str, ids: Sequence[bytes]) -> list[bytes]:  # noqa: ARG002 - as above
+        """Return no keys."""
+        return []
 
     async def recall(self, query: str, k: int, types: Sequence[str]) -> list[Found]:  # noqa: ARG002 - as above
         """Return nothing."""

@@ -105,7 +105,7 @@ class Keys:
 
 
 class KeySet:
-    """Keys that are only ever added. A snapshot costs next to nothing, and later additions do not touch it."""
+    """Keys that come and go. A snapshot costs next to nothing, and later changes do not touch it."""
 
     def __init__(self, keys: Iterable[bytes] = ()) -> None:
         ordered = sorted(set(keys))
@@ -137,6 +137,21 @@ class KeySet:
         self._sums[place : place + 1] = grown
         self._chunks[place : place + 1] = parts
         self._size += 1
+        self._snapshot = None
+
+    def discard(self, key: bytes) -> None:
+        """Take a key away; one that is not there is passed over."""
+        place = max(0, bisect_right(self._heads, key) - 1)
+        chunk = self._chunks[place] if self._chunks else []
+        index = bisect_left(chunk, key)
+        if index == len(chunk) or chunk[index] != key:
+            return
+        shorter = [*chunk[:index], *chunk[index + 1 :]]  # a new list, as in add
+        parts = [shorter] if shorter else []
+        self._heads[place : place + 1] = [part[0] for part in parts]
+        self._sums[place : place + 1] = [self._sums[place] - _sum([key]) for _ in parts]
+        self._chunks[place : place + 1] = parts
+        self._size -= 1
         self._snapshot = None
 
     def __len__(self) -> int:

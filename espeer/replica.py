@@ -245,6 +245,13 @@ class Replica:
                         records.append(data)
         return Offer(records, gone)
 
+    def withheld(self, type: str, ids: Sequence[bytes]) -> list[bytes]:
+        """Return the keys of those of these records that :meth:`offer` would say are gone."""
+        with self._lock:
+            return [
+                key_of(created, id_) for id_ in ids if (created := self.store.withheld(id_, type, state=RETRACTED)) is not None
+            ]
+
     def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""
         with self._lock:

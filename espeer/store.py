@@ -275,6 +275,13 @@ class Store:
         )
         return self.row(query, (record,))
 
+    def withheld(self, record: bytes, type_: str, *, state: str) -> int | None:
+        """Return when a record of a type was made whose data was freed, or that is in a state; None for any other."""
+        query = """SELECT r.created FROM records r LEFT JOIN view v ON v.record = r.id
+            WHERE r.id = ? AND r.type = ? AND (length(r.data) = 0 OR v.state = ?)"""
+        row = self.row(query, (record, type_, state))
+        return None if row is None else int(row[0])
+
     def ids_in_state(self, state: str) -> dict[bytes, str]:
         """Return the types of the records in a state of the view, by id."""
         query = "SELECT r.id, r.type FROM records r JOIN view v ON v.record = r.id WHERE v.state = ?"

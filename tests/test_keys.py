@@ -32,13 +32,20 @@ def test_the_newest_record_has_the_first_key() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(keys, max_size=40), st.lists(keys, max_size=40), st.data())
-def test_a_set_is_its_sorted_keys(first: list[bytes], later: list[bytes], data: st.DataObject) -> None:
+@given(st.lists(keys, max_size=40), st.lists(keys, max_size=40), st.lists(keys, max_size=20), st.data())
+def test_a_set_is_its_sorted_keys(first: list[bytes], later: list[bytes], gone: list[bytes], data: st.DataObject) -> None:
     made = KeySet(first)
     early = made.snapshot()
     for key in later:
         made.add(key)
-    for snapshot, plain in ((early, sorted(set(first))), (made.snapshot(), sorted({*first, *later}))):
+    grown = made.snapshot()
+    for key in gone:
+        made.discard(key)
+    for snapshot, plain in (
+        (early, sorted(set(first))),
+        (grown, sorted({*first, *later})),
+        (made.snapshot(), sorted({*first, *later}.difference(gone))),
+    ):
         assert len(snapshot) == len(plain)
         assert [snapshot[place] for place in range(len(plain))] == plain
         lower = data.draw(st.integers(0, len(plain)))
@@ -78,6 +85,24 @@ def test_a_snapshot_does_not_change() -> None:
     assert len(before) == 300
     assert before.fingerprint(0, 300) == told
     assert len(growing) == len(growing.snapshot()) == len(same) == len(same.snapshot()) == 600
+
+
+def test_a_large_set_shrinks_to_nothing_and_grows_again() -> None:
+    every = made(1000)
+    shrinking = KeySet(every)
+    before = shrinking.snapshot()
+    for key in every[::-3]:
+        shrinking.discard(key)
+        shrinking.discard(key)
+    left = sorted(set(every).difference(every[::-3]))
+    assert list(shrinking.snapshot().ids()) == [key[STAMP_SIZE:] for key in left]
+    assert shrinking.snapshot().fingerprint(1, 500) == fingerprint([key[STAMP_SIZE:] for key in left[1:500]])
+    for key in left:
+        shrinking.discard(key)
+    assert len(shrinking) == len(shrinking.snapshot()) == 0
+    shrinking.add(every[0])
+    assert list(shrinking.snapshot().ids()) == [every[0][STAMP_SIZE:]]
+    assert len(before) == 1000
 
 
 def test_variable_length_integers() -> None:

@@ -126,7 +126,9 @@ def test_others_are_offered_what_is_there_but_nothing_that_was_taken_back(
     assert replica.unknown([bytes(32), *ids]) == [bytes(32)]
     offer = replica.offer("pumps", [*ids, bytes(32)])
     assert offer == Offer([encode(kept), encode(retraction)], [key_of(taken_back.record.created, taken_back.id)])
+    assert replica.withheld("pumps", [*ids, bytes(32)]) == offer.gone
     assert replica.offer("valves", ids) == Offer([], [])
+    assert replica.withheld("valves", ids) == []
     for view in (replica, open_replica(tmp_path)):
         assert list(view.keys("pumps").ids()) == list(
             KeySet(key_of(signed.record.created, signed.id) for signed in everything).snapshot().ids()

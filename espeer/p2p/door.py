@@ -44,6 +44,9 @@ class Door(Protocol):
     async def offer(self, type: str, ids: Sequence[bytes]) -> Offer:
         """What another node may have of these records of a type."""
 
+    async def withheld(self, type: str, ids: Sequence[bytes]) -> list[bytes]:
+        """The keys of those of these records of a type that are known and that nobody may have."""
+
     async def recall(self, query: str, k: int, types: Sequence[str]) -> list[Found]:
         """The ``k`` experiences of these types that fit a query best, best first."""
 

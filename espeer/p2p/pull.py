@@ -19,11 +19,12 @@ import trio
 
 from espeer import records
 from espeer.errors import BrokenPromise, FromTheFuture, ProtocolError, UnknownVersion
-from espeer.keys import KEY_SIZE, STAMP_SIZE, Keys, KeySet, key_of
+from espeer.keys import KEY_SIZE, STAMP_SIZE, KeySet, key_of
 from espeer.p2p import reconcile
 from espeer.p2p.claims import CLAIM_SECONDS, Claims
 from espeer.p2p.door import Counters, Door
 from espeer.p2p.frames import Frames
+from espeer.p2p.gone import Gone, compared
 from espeer.p2p.wire import byte_strings, pack, unpack
 from espeer.records import ID_SIZE, MAX_CLOCK_SKEW_MS, SignedRecord, is_type
 from espeer.tasks import in_thread
@@ -39,40 +40,12 @@ MAX_ROUNDS: Final = 16_384
 """After so many messages about one type a pull is over, whatever is left."""
 MAX_BARREN: Final = 256
 """After so many messages in a row that brought no record it is, too: a peer may claim without end what it does not give."""
+MAX_LOOKED_AT: Final = 16_384
+"""Of so many records that the peer lacks it is looked up in one pull whether we could give them."""
 WORK_PER_MESSAGE: Final = 0.001
 WORK_PER_BYTE: Final = 1.5e-6
 WORK_PER_RECORD: Final = 0.0002
 """About how many seconds it takes to answer, at worst."""
-MAX_GONE: Final = 50_000
-"""How many keys of a peer and type are remembered as gone."""
-
-
-class Gone:
-    """What peers said they do not have any more, so that it is not found missing again and again.
-
-    :param most: how many keys are remembered in all; what was told first goes first.
-    """
-
-    def __init__(self, most: int = 4 * MAX_GONE) -> None:
-        self._most = most
-        self._told: dict[tuple[str, str], dict[bytes, None]] = {}
-
-    def add(self, peer_id: str, type: str, keys: Sequence[bytes]) -> None:
-        """Remember what a peer said of a type."""
-        told = self._told.pop((peer_id, type), {})
-        told.update(dict.fromkeys(keys))
-        for key in list(told)[: max(0, len(told) - MAX_GONE)]:
-            del told[key]
-        self._told[peer_id, type] = told
-        while sum(map(len, self._told.values())) > self._most:
-            del self._told[next(iter(self._told))]
-
-    def known(self, peer_id: str, type: str, keys: Keys) -> KeySet:
-        """Our keys of a type, and with them what this peer said is gone. With many of these it takes a tenth of a second."""
-        both = KeySet.of(keys)
-        for key in list(self._told.get((peer_id, type), ())):
-            both.add(key)
-        return both
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +54,8 @@ class Pull:
 
     :ivar peer_id: the other side.
     :ivar now_ms: our clock, milliseconds since the Unix epoch.
+    :ivar gone: what the peer said it cannot give any more.
+    :ivar withheld: what it lacks and we cannot give it any more.
     :ivar claims: what the pulls that run now are asking for.
     :ivar trusted: whether others are not asked for what this peer is asked for.
     :ivar brought: told how many new records were stored.
@@ -93,6 +68,7 @@ class Pull:
     now_ms: Callable[[], int]
     counters: Counters
     gone: Gone = field(default_factory=Gone)
+    withheld: Gone = field(default_factory=Gone)
     claims: Claims = field(default_factory=Claims)
     trusted: bool = True
     brought: Callable[[int], None] = lambda _: None
@@ -113,10 +89,12 @@ class Pull:
         """Get what we lack of a type; return whether we hold something that the peer lacks."""
         # made once: with each message anew it would take most of the node's time. What comes by other ways meanwhile is found
         # missing in here, and then known to the door.
-        keys = await in_thread(self.gone.known, self.peer_id, name, await self.door.keys(name))
+        theirs, ours = self.gone.keys(self.peer_id, name), self.withheld.keys(self.peer_id, name)
+        held = await self.door.keys(name)
+        keys = await in_thread(lambda: compared(held, theirs=theirs, ours=ours))
         message: bytes | None = reconcile.opening(keys.snapshot())
         ahead = False
-        rounds = barren = 0
+        rounds = barren = looked_at = 0
         while message is not None and rounds < MAX_ROUNDS and barren < MAX_BARREN:
             await self.frames.send(pack(["reconcile", name, message]))
             match unpack(await self.frames.receive()):
@@ -131,15 +109,25 @@ class Pull:
             for some in _parts(found.need, MAX_GET):
                 new += await self._get(name, some, keys)
             barren = 0 if new else barren + 1
-            ahead = ahead or found.have > 0
+            for some in _parts(found.have, MAX_GET):
+                if not ahead or looked_at < MAX_LOOKED_AT:
+                    looked_at += len(some)
+                    ahead |= await self._could_give(name, some)
             message = found.reply
         self.counters.sync_checks += 1
         self.counters.sync_rounds += rounds
         return ahead
 
+    async def _could_give(self, name: str, ids: Sequence[bytes]) -> bool:
+        """Whether we keep some of these records, which the peer lacks; the others are noted."""
+        gone = await self.door.withheld(name, ids)
+        self.withheld.add(self.peer_id, name, gone)
+        return len(gone) < len(ids)
+
     async def _get(self, name: str, ids: Sequence[bytes], keys: KeySet) -> int:
         """Get those of the ids that are not known and that nobody else is getting; return how many records were new."""
         unknown = await self.door.unknown(ids)
+        self.withheld.discard(self.peer_id, name, set(ids).difference(unknown))  # it has them now
         seconds = CLAIM_SECONDS if self.trusted else 0.0
         wanted = self.claims.take(self.peer_id, unknown, trio.current_time(), seconds=seconds)
         if not wanted:

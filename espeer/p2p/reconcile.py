@@ -38,12 +38,12 @@ class Comparison:
     """What a message of the peer told us.
 
     :ivar need: ids that it has and we have not, newest first.
-    :ivar have: how many we have that it has not, as far as this message tells.
+    :ivar have: ids that we have and it has not, as far as this message tells, newest first.
     :ivar reply: what to send next; None when nothing is left to find out.
     """
 
     need: list[bytes]
-    have: int
+    have: list[bytes]
     reply: bytes | None
 
 
@@ -80,7 +80,7 @@ def compare(keys: Keys, message: bytes, *, limit: int = LIMIT) -> Comparison:
 @dataclass(slots=True)
 class _Found:
     need: list[bytes] = field(default_factory=list)
-    have: int = 0
+    have: list[bytes] = field(default_factory=list)
 
 
 class _Writer:
@@ -181,7 +181,7 @@ def _walk(keys: Keys, message: bytes, out: _Writer, limit: int, found: _Found | 
                 upper, bound = _list(keys, lower, upper, bound, out, limit=limit)
             else:
                 mine, claimed = set(keys.ids(lower, upper)), set(listed)
-                found.have += len(mine - claimed)
+                found.have += [id_ for id_ in keys.ids(lower, upper) if id_ not in claimed]
                 found.need += [id_ for id_ in dict.fromkeys(listed) if id_ not in mine]
                 out.skip(bound)
         elif mode == SKIP:

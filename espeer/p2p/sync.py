@@ -13,10 +13,11 @@ from espeer.log import get_logger
 from espeer.p2p.claims import Claims
 from espeer.p2p.conversations import Conversations
 from espeer.p2p.frames import Frames
+from espeer.p2p.gone import Gone
 from espeer.p2p.host import Node
 from espeer.p2p.limits import Buckets
 from espeer.p2p.local import Local
-from espeer.p2p.pull import Gone, Provider, Pull
+from espeer.p2p.pull import Provider, Pull
 from espeer.p2p.rounds import Rounds
 
 PULL_SECONDS: Final = 600.0
@@ -51,6 +52,7 @@ class Sync:
         self._local = local
         self._counters = local.counters
         self._gone = Gone()
+        self._withheld = Gone()
         self._claims = Claims()
         self._work = Buckets[str](WORK, WORK_AT_ONCE)
         self._news = Buckets[str](1 / NEWS_SECONDS, 1)
@@ -86,6 +88,7 @@ class Sync:
                         self._local.now_ms,
                         self._counters,
                         self._gone,
+                        self._withheld,
                         self._claims,
                         trusted=not self._rounds.is_back(peer_id),
                         brought=brought,

@@ -81,6 +81,9 @@ class MemoryDoor:
         gone = [key_of(signed.record.created, signed.id) for signed in asked if signed.id in self.gone]
         return Offer([encode(signed) for signed in asked if signed.id not in self.gone], gone)
 
+    async def withheld(self, type: str, ids: Sequence[bytes]) -> list[bytes]:
+        return (await self.offer(type, ids)).gone
+
     async def recall(self, query: str, k: int, types: Sequence[str]) -> list[Found]:
         await trio.lowlevel.checkpoint()
         words = set(query.split())

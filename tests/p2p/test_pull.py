@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -17,7 +18,8 @@ from espeer.p2p import reconcile
 from espeer.p2p.claims import Claims
 from espeer.p2p.door import Counters
 from espeer.p2p.frames import Frames
-from espeer.p2p.pull import MAX_BARREN, Gone, Provider, Pull
+from espeer.p2p.gone import Gone
+from espeer.p2p.pull import MAX_BARREN, Provider, Pull
 from espeer.p2p.wire import pack, unpack
 from espeer.records import MAX_CLOCK_SKEW_MS, SignedRecord
 
@@ -37,7 +39,7 @@ class Meeting:
     def __init__(self, ours: Sequence[SignedRecord], theirs: Sequence[SignedRecord]) -> None:
         self.ours, self.theirs = MemoryDoor(ours), MemoryDoor(theirs)
         self.counters, self.their_counters = Counters(), Counters()
-        self.gone = Gone()
+        self.gone, self.withheld = Gone(), Gone()
         self.claims = Claims()
         self.again: list[str] = []
         self.worked = 0.0
@@ -53,7 +55,8 @@ class Meeting:
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(provide)
-                pull = Pull(left, self.ours, "peer", now_ms, self.counters, self.gone, self.claims, again=self.again.append)
+                pull = Pull(left, self.ours, "peer", now_ms, self.counters, self.gone, self.withheld, self.claims)
+                pull = replace(pull, again=self.again.append)
                 await pull.run(types)
         assert left.sent == right.received
         assert left.received == right.sent
@@ -125,16 +128,21 @@ async def test_what_is_gone_there_is_not_found_missing_again() -> None:
     assert set(meeting.ours.held) == {signed.id for signed in POOL[:10]}
 
 
-def test_only_so_much_is_remembered_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pull_module, "MAX_GONE", 6)
-    keys = [key_of(number, number.to_bytes(32, "big")) for number in range(20)]
-    gone, none = Gone(most=10), KeySet().snapshot()
-    gone.add("a", "biology", keys[:8])
-    gone.add("b", "biology", keys[8:12])
-    assert [len(gone.known(peer, "biology", none)) for peer in "abc"] == [6, 4, 0]
-    gone.add("c", "networking", keys[12:14])  # the eleventh and twelfth: what a said goes
-    assert [len(gone.known(peer, "biology", none)) for peer in "abc"] == [0, 4, 0]
-    assert len(gone.known("c", "networking", KeySet(keys[:5]).snapshot())) == 7
+async def test_what_we_cannot_give_is_not_found_to_differ_again() -> None:
+    meeting = Meeting(POOL[:300], POOL[1:300:2])
+    meeting.ours.gone = {signed.id for signed in POOL[:300:2]}
+    assert await meeting.pull(["biology"]) == [], "nothing to tell: we cannot give it"
+    assert meeting.bytes > 2000
+    await meeting.pull(["biology"])
+    assert meeting.bytes < 1000
+    await meeting.theirs.add(POOL[:1], via="sync")  # from somebody else
+    await meeting.pull(["biology"])
+    await meeting.pull(["biology"])
+    assert meeting.bytes < 1000
+    assert meeting.counters.synced_in == 0
+    meeting.ours.gone.clear()
+    meeting.withheld = Gone()
+    assert await meeting.pull(["biology"]) == ["biology"]
 
 
 async def test_work_is_counted_before_it_is_done() -> None:

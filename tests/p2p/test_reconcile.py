@@ -34,7 +34,7 @@ def meet(ours: Keys, theirs: Keys, limit: int = reconcile.LIMIT) -> tuple[set[by
         size += len(message) + len(answer)
         found = reconcile.compare(ours, answer, limit=limit)
         need.update(found.need)
-        have += found.have
+        have += len(found.have)
         message = found.reply
     return need, have, rounds, size
 
@@ -91,7 +91,7 @@ def test_the_answers_are_those_written_down() -> None:
         + INFINITY + varint(IDS) + varint(3) + far
     )  # fmt: skip
     found = reconcile.compare(ours, answer)
-    assert found == reconcile.Comparison(need=[item(40, 0)[8:]], have=1, reply=None)
+    assert found == reconcile.Comparison(need=[item(40, 0)[8:]], have=[item(7, 0)[8:]], reply=None)
 
 
 def test_equal_sets_take_one_round_and_half_a_kilobyte() -> None:
