@@ -35,7 +35,6 @@ MAX_RECORDS: Final = 256
 """The most records of one frame."""
 MAX_RECORDS_BYTES: Final = 256 * 1024
 """The most bytes of the records of one frame."""
-MAX_TYPES: Final = 64
 MAX_ROUNDS: Final = 16_384
 """After so many messages about one type a pull is over, whatever is left."""
 MAX_BARREN: Final = 256
