@@ -1,6 +1,5 @@
 """Conversations: streams of one protocol of ours, opened and answered within bounds and with an end."""
 
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -15,6 +14,7 @@ from espeer.log import get_logger
 from espeer.p2p.door import Blame
 from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
+from espeer.p2p.room import Room
 from espeer.p2p.wire import MAX_FRAME
 
 PART_SECONDS: Final = 0.3
@@ -28,7 +28,7 @@ class Conversations:
 
     :param seconds: how long a conversation may last, whoever began it.
     :param limit: the most bytes of a frame, either way.
-    :param inbound: how many that peers began may run at a time.
+    :param inbound: how many that peers began may run at a time; see :mod:`espeer.p2p.room` for who has to go then.
     :param inbound_per_peer: how many of these with one peer.
     """
 
@@ -46,29 +46,31 @@ class Conversations:
         self._blame = blame
         self._seconds = seconds
         self._limit = limit
-        self._room = inbound
-        self._room_per_peer = inbound_per_peer
-        self._inbound: Counter[str] = Counter()
+        self._inbound = inbound
+        self._inbound_per_peer = inbound_per_peer
 
     def serve(self, node: Node, answer: Callable[[str, Frames], Awaitable[None]]) -> None:
         """Have ``answer(peer_id, frames)`` speak with every peer that begins; at its end the stream is closed."""
+        room = Room[trio.CancelScope](most=self._inbound, most_per_peer=self._inbound_per_peer)
 
         async def handle(stream: INetStream) -> None:
             peer_id = str(stream.muxed_conn.peer_id)
-            if self._inbound.total() >= self._room or self._inbound[peer_id] >= self._room_per_peer:
+            scope = trio.CancelScope()
+            going = room.enter(scope, peer_id, trio.current_time())
+            if going is None:
                 await _end(stream, reset=True)
                 return
-            self._inbound[peer_id] += 1
+            for other in going:
+                other.cancel()
             try:
-                async with self._over(peer_id, stream) as frames:
-                    await answer(peer_id, frames)
+                with scope:
+                    async with self._over(peer_id, stream) as frames:
+                        await answer(peer_id, frames)
             except EspeerError as error:
                 log.debug("conversation broken off", protocol=self.protocol, peer=peer_id, reason=str(error))
             finally:
-                self._inbound[peer_id] -= 1
-                self._inbound += Counter()  # forgets the zeros
+                room.leave(scope, trio.current_time())
 
-        self._inbound.clear()
         node.host.set_stream_handler(self.protocol, handle)
 
     @asynccontextmanager

@@ -57,10 +57,14 @@ class Buckets(Generic[_Key]):
         """How many are kept."""
         return len(self._buckets)
 
+    def level(self, key: _Key, now: float) -> float:
+        """As :meth:`Bucket.level`."""
+        found = self._buckets.get(key)
+        return self._burst if found is None else found.level(now)
+
     def holds(self, key: _Key, now: float, cost: float = 1.0) -> bool:
         """Whether there are enough tokens."""
-        found = self._buckets.get(key)
-        return (self._burst if found is None else found.level(now)) >= cost
+        return self.level(key, now) >= cost
 
     def take(self, key: _Key, now: float, cost: float = 1.0) -> bool:
         """As :meth:`Bucket.take`."""

@@ -11,6 +11,7 @@ from stranger import SYNC, stranger, until_reset
 from espeer.keys import KeySet, key_of
 from espeer.p2p import pull as pull_module
 from espeer.p2p import reconcile
+from espeer.p2p import room as room_module
 from espeer.p2p import sync as sync_module
 from espeer.p2p.frames import Frames
 from espeer.p2p.hardening import guard
@@ -104,3 +105,17 @@ async def test_peers_that_trickle_keep_nothing_from_us_for_long(nursery: trio.Nu
         good = await Peer(2, victim.address, held=held, types=["biology"], repair_interval=NEVER).start(nursery)
         await good.until_connected(victim)
         await victim.door.until_holds(held)
+
+
+async def test_peers_that_hold_all_streams_keep_nobody_out(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_module, "GRACE", 0.2)
+    held = records(5)
+    victim = await Peer(1, held=held, types=["biology"], repair_interval=NEVER).start(nursery)
+    async with AsyncExitStack() as stack:
+        for seed in range(50, 50 + sync_module.MAX_INBOUND // 2):
+            greedy = await stack.enter_async_context(stranger(victim, seed))
+            for _ in range(2):
+                await greedy.open(SYNC)
+        await trio.sleep(0.3)
+        good = await Peer(2, victim.address, types=["biology"], repair_interval=NEVER).start(nursery)
+        await good.door.until_holds(held)
