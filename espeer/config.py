@@ -21,6 +21,7 @@ MAX_SERVERS = 16
 KEY_SIZE = 32
 DEFAULT_NETWORK = "main"
 DEFAULT_TYPES = ("general",)
+DEFAULT_LISTEN = ("/ip4/127.0.0.1/tcp/0",)
 _LEAST = (
     ("threads", 1),
     ("context", 256),
@@ -95,7 +96,7 @@ class Config:
     private: bool = False
     psk_file: Path | None = None
     psk: bytes | None = field(default=None, repr=False)
-    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    listen: tuple[str, ...] = DEFAULT_LISTEN
     announce: tuple[str, ...] = ()
     bootstrap: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
@@ -166,5 +167,7 @@ class Config:
             raise ConfigError(f"servers: give up to {MAX_SERVERS}")
         if self.bootstrap or self.mdns or self.relays or self.relay_service:
             raise ConfigError("a client talks to its servers alone: leave out bootstrap, mdns, relay and relay-service")
+        if self.announce or self.listen != DEFAULT_LISTEN:
+            raise ConfigError("a client does not listen: leave out listen and announce")
         if self.offline:
             raise ConfigError("a client has nothing to recall without its server; leave out offline, or the role")

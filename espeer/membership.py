@@ -85,7 +85,13 @@ def _key(config: Config, joined: Ticket | None, kept: Ticket | None) -> bytes | 
     if joined and config.private and not joined.key:
         raise ConfigError("the ticket is for an open network; leave --private out")
     key = (joined and joined.key) or given or (kept and kept.key) or None
-    return key or (new_key() if config.private else None)
+    if key or not config.private:
+        return key
+    if config.bootstrap or config.role == "client":
+        raise ConfigError(
+            "--private makes a new key, which no other node has; to enter a private network give --join its ticket"
+        )
+    return new_key()
 
 
 def _load(path: Path) -> Ticket | None:

@@ -81,6 +81,11 @@ def test_a_private_network_gets_its_key_once(config: Config) -> None:
     assert settle(config).psk == key
 
 
+def test_private_may_be_said_again_beside_others_once_there_is_a_key(config: Config) -> None:
+    settle(replace(config, join=ticket()))
+    assert settle(replace(config, private=True, bootstrap=(THERE,))).psk == KEY
+
+
 def test_a_key_file_is_remembered(config: Config, tmp_path: Path) -> None:
     assert settle(replace(config, psk_file=key_file(tmp_path / "key", KEY))).psk == KEY
     assert settle(config).psk == KEY
@@ -116,6 +121,8 @@ def test_a_folder_stays_in_its_network(
         ({"join": ticket(), "psk": OTHER}, "leave --psk out"),
         ({"join": ticket("plant", None), "private": True}, "leave --private out"),
         ({"join": "espeer1oops"}, "incomplete"),
+        ({"private": True, "bootstrap": (HERE,)}, "to enter a private network give --join its ticket"),
+        ({"private": True, "role": "client", "servers": (HERE,)}, "to enter a private network give --join its ticket"),
     ],
 )
 def test_settings_that_contradict_each_other(config: Config, tmp_path: Path, given: dict[str, str], message: str) -> None:

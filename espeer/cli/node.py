@@ -11,7 +11,8 @@ import trio
 from cyclopts import Parameter
 
 from espeer import log
-from espeer.config import Config, Role, default_data
+from espeer.config import DEFAULT_LISTEN, Config, Role, default_data
+from espeer.errors import ConfigError
 from espeer.folder import socket_path
 from espeer.scale import Scale
 from espeer.tasks import background
@@ -28,8 +29,8 @@ _JOINING: dict[Role, tuple[str, str]] = {
 def node(
     *,
     bootstrap: tuple[str, ...] = (),
-    join: str = "",
-    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",),
+    join: str | None = None,
+    listen: tuple[str, ...] = DEFAULT_LISTEN,
     announce: tuple[str, ...] = (),
     private: Annotated[bool, Parameter(negative=())] = False,
     psk: Path | None = None,
@@ -45,7 +46,7 @@ def node(
     data: Annotated[Path | None, Parameter(show_default=False)] = None,
     model: str | None = None,
     type: tuple[str, ...] = (),
-    network: str = "",
+    network: Annotated[str, Parameter(show_default=False)] = "",
     threads: int | None = None,
     context: int | None = None,
     recall: int = 3,
@@ -145,10 +146,16 @@ def node(
     trio.run(_serve_until_signal, config)
 
 
-def _ticket(given: str) -> str:
+def _ticket(given: str | None) -> str:
+    """Return the ticket. One that is given but empty, as by an `espeer invite` that failed, must not found a new network."""
     from espeer.p2p.ticket import MAX_TICKET  # noqa: PLC0415 - no other command needs what it imports
 
-    return sys.stdin.read(MAX_TICKET + 1) if given == "-" else given
+    if given is None:
+        return ""
+    ticket = sys.stdin.read(MAX_TICKET + 1) if given == "-" else given
+    if not ticket.strip():
+        raise ConfigError("the ticket is empty; give --join the line that `espeer invite` prints")
+    return ticket
 
 
 async def _serve_until_signal(config: Config) -> None:

@@ -156,6 +156,8 @@ ADDRESS = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2
         (f"--server {ADDRESS}", "give --role client with --server"),
         (f"--role client --server {ADDRESS} --bootstrap {ADDRESS}", "leave out bootstrap"),
         ("--role client --server nowhere", "cannot dial 'nowhere'"),
+        (f"--role client --server {ADDRESS} --listen /ip4/127.0.0.1/tcp/4001", "leave out listen and announce"),
+        (f"--role client --server {ADDRESS} --announce /dns4/node.example.org/tcp/4001", "leave out listen and announce"),
     ],
 )
 def test_roles_that_cannot_be_are_refused(arguments: str, said: str, tmp_path: Path) -> None:
