@@ -86,7 +86,8 @@ def test_a_node_that_cannot_start_is_told_in_one_line(tmp_path: Path) -> None:
     assert "node n1 is not up" in done.stderr.splitlines()[-1]
 
 
-def test_an_interrupt_ends_all_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_all_processes(tmp_path: Path, how: signal.Signals) -> None:
     path = tmp_path / "scenario.toml"
     path.write_text(TINY.replace("seconds = 1", "seconds = 600"))
     environment = os.environ | {"TMPDIR": str(tmp_path)}
@@ -101,7 +102,7 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path) -> None:
     while len(pids := node_pids(tmp_path)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(pids) == 2
-    started.send_signal(signal.SIGINT)
+    started.send_signal(how)
     assert started.wait(30) == 130
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert not list(tmp_path.glob("espeer-sim-*"))
