@@ -89,7 +89,8 @@ class Recall:
             return
         others = self._others.types_known() if self._others else ()
         if type not in others:
-            elsewhere = f", and connected ones hold {', '.join(sorted(others[:MAX_TYPES]))}" if others else ""
+            further = sorted(set(others).difference(self._types))[:MAX_TYPES]
+            elsewhere = f", and connected ones hold {', '.join(further)}" if further else ""
             raise InputError(f"this node does not hold the type {type!r}; it holds {', '.join(self._types)}{elsewhere}")
 
     async def recall(self, query: str, k: int, *, type: str | None) -> Recalled:

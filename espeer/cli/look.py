@@ -62,7 +62,8 @@ def status(*, target: Target = _DEFAULT_TARGET) -> None:
     made.show_header = False
     made.add_row("node", found["peer_id"])
     private = " (private)" if found["private"] else ""
-    made.add_row("network", f"{found['role']} in {found['network_name']}{private}, {found['peers']} peers")
+    peers = "1 peer" if found["peers"] == 1 else f"{found['peers']} peers"
+    made.add_row("network", f"{found['role']} in {found['network_name']}{private}, {peers}")
     made.add_row("model", found["model"])
     made.add_row("types", ", ".join(found["types"]))
     for row in found["records"]:
@@ -70,7 +71,8 @@ def status(*, target: Target = _DEFAULT_TARGET) -> None:
     made.add_row("own experiences", ", ".join(f"{n} {how} ({rates[how]:.0%})" for how, n in found["methods"].items()) or "none")
     queued = f", {found['queued']} for a server" if found["role"] == "client" else ""
     made.add_row("waiting", f"{found['learning']} to be learnt from, {found['waiting']} for the model{queued}")
-    made.add_row("gossip and sync", ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in found["network"].items()) or "off")
+    counts = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in found["network"].items() if n)
+    made.add_row("gossip and sync", counts or ("nothing yet" if found["network"] else "off"))
     console.print(made)
 
 

@@ -15,8 +15,10 @@ class Target:
     """Which node a command talks to, and how it prints.
 
     :ivar data: the node's data folder (or $ESPEER_HOME).
-    :ivar json: print JSON.
+    :ivar json: print one line of JSON.
     """
 
-    data: Annotated[Path, Parameter(show_default=False)] = field(default_factory=default_data)
-    json: bool = False
+    data: Annotated[Path, Parameter(show_default=False, help="the node's data folder (or $ESPEER_HOME).")] = field(
+        default_factory=default_data
+    )
+    json: Annotated[bool, Parameter(help="print one line of JSON.")] = False

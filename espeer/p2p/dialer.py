@@ -185,6 +185,8 @@ class Dialer:
             where = dict.fromkeys([*(bootstrap or ()), *self.addresses(peer_id)])
             error = None if peer_id in self._links.up else await self._reach(list(where), dial)
             if error is None:
+                if bootstrap and failures:
+                    log.info("peer answers now", peer=peer_id)
                 failures = 0
                 await self._links.wait_for(lambda up: peer_id not in up)
                 if trio.current_time() - started >= STEADY:
@@ -192,7 +194,7 @@ class Dialer:
             else:
                 failures += 1
                 if bootstrap and failures == 1:
-                    log.warning("bootstrap peer does not answer; trying on", reason=str(error))
+                    log.warning("peer does not answer; trying on", reason=str(error))
             await trio.sleep(delay * self._rng.uniform(0.5, 1))
             delay = min(2 * delay, LAST_DELAY)
         self._met.failed(peer_id, self._now_ms())

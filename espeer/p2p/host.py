@@ -43,6 +43,9 @@ MAX_CONNECTIONS: Final = 64
 OPEN_SECONDS: Final = 10.0
 """How long a peer may take to agree on a protocol."""
 
+_NO_NAME: Final = "IP address not found in multiaddr"
+"""What libp2p says where a name did not resolve."""
+
 log = get_logger(__name__)
 
 
@@ -108,7 +111,10 @@ class Node:
         except trio.TooSlowError as error:
             raise NetworkError(f"no answer from {address} within {DIAL_SECONDS:g} s") from error
         except Exception as error:  # libp2p raises from many trees, ExceptionGroups among them
-            raise NetworkError(f"cannot reach {address}: {_cause(error)}") from error
+            cause = _cause(error)
+            if _NO_NAME in cause:
+                cause = "the DNS has no address for its name; a hosts file is not looked at"
+            raise NetworkError(f"cannot reach {address}: {cause}") from error
 
 
 @asynccontextmanager

@@ -7,6 +7,10 @@ from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.rcmgr import Direction
 from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 
+from espeer.log import get_logger
+
+log = get_logger(__name__)
+
 
 class Links:
     """The peers that we are connected to, by peer id."""
@@ -25,6 +29,7 @@ class Links:
         if connected == (peer_id in self._up):
             return
         self._up ^= {peer_id}
+        log.debug("connected" if connected else "disconnected", peer=peer_id, peers=len(self._up))
         self._wake()
 
     def clear(self) -> None:

@@ -64,6 +64,21 @@ async def test_a_bootstrap_peer_is_tried_for_ever_with_backoff(
     assert autojump_clock.current_time() >= 3600
 
 
+async def test_a_bootstrap_peer_that_answers_after_all_is_said_to(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    dialer, links = make(address(2))
+    net = Net(links)
+    nursery.start_soon(dialer.run, net.dial)
+    await trio.sleep(10)
+    net.up.add(address(2))
+    await trio.sleep(100)
+    said = [entry.getMessage() for entry in caplog.records]
+    assert said == ["peer does not answer; trying on", "peer answers now"]
+    assert autojump_clock.current_time() >= 110
+
+
 async def test_a_lost_peer_is_dialled_again(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> None:
     dialer, links = make(address(2))
     net = Net(links, address(2))
