@@ -134,6 +134,8 @@ class SafePubsub(Pubsub):
         for message in rpc.publish:
             if self._is_subscribed_to_msg(message):
                 await self.push_msg(peer, message)
+        if not self._peer_is_connected(peer):  # it went while it waited: nothing would ever forget what is noted of it now
+            return
         for subscription in rpc.subscriptions:
             self.handle_subscription(peer, subscription)
         if rpc.HasField("control"):

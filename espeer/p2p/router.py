@@ -18,6 +18,8 @@ from espeer.p2p.trust import LIMIT
 PROTOCOLS: Final = (TProtocol("/meshsub/1.1.0"), TProtocol("/meshsub/1.0.0"))  # 1.2 sends an IDONTWANT per message and peer
 MAX_WANTED: Final = 500
 """How many messages are asked for at an IHAVE."""
+MAX_BACK_OFF: Final = 256
+"""How many peers may be in backoff on a topic before those that are not there are forgotten."""
 PROMISE_SECONDS: Final = 30.0
 """How long a peer may take to give a message that it said it has. One at a time is waited for."""
 
@@ -62,6 +64,13 @@ class SafeGossipSub(GossipSub):
             self.recent_message_deliveries.clear()
             self.recent_peer_connections.clear()
             self.recent_peer_disconnections.clear()
+            self._forget_back_off()
+
+    def _forget_back_off(self) -> None:
+        """Fault closed: backoff is kept for ever of each peer that ever sent a PRUNE, for as long as it cared to say."""
+        for topic, peers in self.back_off.items():
+            if len(peers) > MAX_BACK_OFF:
+                self.back_off[topic] = {peer: until for peer, until in peers.items() if peer in self.peer_protocol}
 
     def _get_in_topic_gossipsub_peers_from_minus(
         self, topic: str, num_to_select: int, minus: Any, backoff_check: bool = False

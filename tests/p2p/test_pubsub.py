@@ -14,6 +14,7 @@ from espeer.errors import EspeerError, SlowReader
 from espeer.p2p import hardening
 from espeer.p2p.limits import Buckets
 from espeer.p2p.pubsub import BURST, MAX_CONTROL, MAX_MESSAGES, RATE, STALL_SECONDS, SafePubsub
+from espeer.p2p.router import MAX_BACK_OFF
 from espeer.p2p.wire import encode_batch
 
 PEER = ID.from_string(identity(5).peer_id)
@@ -114,3 +115,37 @@ async def test_what_waits_for_a_slow_peer_is_bounded_in_bytes() -> None:
     assert await queue.pop() == large
     assert queue.push(large)
     assert not queue.push(large)
+
+
+async def test_what_a_peer_that_is_gone_said_is_forgotten_with_it(nursery: trio.Nursery) -> None:
+    victim = await Peer(1).start(nursery)
+    pubsub, router = victim.swarm._node.pubsub, victim.swarm._node.gossipsub
+    pubsub._shares = Buckets[str](100.0, 1.0)
+    async with stranger(victim) as attacker:
+        stream = await attacker.open(MESHSUB)
+        pruned = rpc_pb2.ControlPrune(topicID=TOPIC, backoff=2**40)
+        parts = control(
+            graft=[rpc_pb2.ControlGraft(topicID=TOPIC)], prune=[pruned], ihave=[rpc_pb2.ControlIHave(topicID=TOPIC)]
+        )
+        subscriptions = [rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)]
+        await stream.write(rpc(*[rpc_pb2.Message()] * 100, subscriptions=subscriptions, **parts))  # read in a second
+        ghost = attacker.host.get_id()
+        await trio.sleep(0.2)
+    await victim.swarm._links.wait_for(lambda up: not up)
+    await trio.sleep(1.5)
+    assert ghost not in pubsub.peer_topics.get(TOPIC, ())
+    assert ghost not in router.mesh[TOPIC]
+    assert ghost not in router.ihave_message_limits
+    assert ghost not in router.back_off.get(TOPIC, {})
+
+
+async def test_backoff_is_not_kept_for_ever_of_peers_that_are_gone(nursery: trio.Nursery) -> None:
+    victim = await Peer(1).start(nursery)
+    router = victim.swarm._node.gossipsub
+    for seed in range(MAX_BACK_OFF + 1):
+        router._add_back_off(ID.from_string(identity(seed + 100).peer_id), TOPIC, False, 2**40)
+    router.gossip_heartbeat()
+    assert len(router.back_off[TOPIC]) == 0
+    router._add_back_off(PEER, TOPIC, False, 60)
+    router.gossip_heartbeat()
+    assert len(router.back_off[TOPIC]) == 1
