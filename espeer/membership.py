@@ -5,20 +5,16 @@ and the key are kept with the data, and a contradiction is an error. The file ho
 it is its user's alone, because the key of a private network may be in it.
 """
 
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
+from espeer import ownfile
 from espeer.config import DEFAULT_NETWORK, DEFAULT_TYPES, Config
 from espeer.errors import ConfigError
 from espeer.folder import membership_path
 from espeer.p2p import ticket
 from espeer.p2p.psk import new_key, read_key_file
 from espeer.p2p.ticket import MAX_TICKET, Ticket
-
-_OTHERS: Final = 0o077
 
 
 def settle(config: Config) -> Config:
@@ -96,15 +92,11 @@ def _key(config: Config, joined: Ticket | None, kept: Ticket | None) -> bytes | 
 
 def _load(path: Path) -> Ticket | None:
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(MAX_TICKET + 1)
+        data = ownfile.read(path, MAX_TICKET)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    if mode & _OTHERS:
-        raise ConfigError(f"{path} can be read by others; run: chmod 600 {path}")
     try:
         return ticket.decode(data.decode("ascii"))
     except (ConfigError, ValueError) as error:
@@ -112,17 +104,7 @@ def _load(path: Path) -> Ticket | None:
 
 
 def _save(path: Path, member: Ticket) -> None:
-    """Replace the file in one step, so that a power cut leaves the old one or the new one."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(ticket.encode(member) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        ownfile.replace(path, f"{ticket.encode(member)}\n".encode(), durable=True)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}; free some disk space and try again") from error

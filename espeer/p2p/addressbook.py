@@ -1,12 +1,11 @@
 """Keeps the peers that we met in a file, from one start to the next."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from espeer import ownfile
 from espeer.log import get_logger
 from espeer.p2p.acquaintances import MAX_FILE, Acquaintances
 from espeer.tasks import in_thread
@@ -50,20 +49,10 @@ async def _save(path: Path, known: Acquaintances) -> str | None:
         return None
     known.changed = False
     try:
-        await in_thread(_write, path, known.encode())
+        data = known.encode()
+        # nothing is lost if it is the old one after a power cut, so the disk is not waited for
+        await in_thread(lambda: ownfile.replace(path, data, durable=False))
     except OSError as error:
         known.changed = True
         return error.strerror or str(error)
     return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replace the file in one step. Nothing is lost if it is the old one after a power cut, so the disk is not waited for."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -24,6 +24,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 from espeer.errors import NetworkError, ProtocolError
 from espeer.log import get_logger
 from espeer.p2p.addresses import PeerAddress, parse_peer
+from espeer.p2p.streams import reset
 
 HOP: Final = TProtocol("/libp2p/circuit/relay/0.2.0/hop")
 STOP: Final = TProtocol("/libp2p/circuit/relay/0.2.0/stop")
@@ -32,8 +33,6 @@ MAX_MESSAGE: Final = 4096
 MAX_PEER_ID: Final = 64
 TURN_SECONDS: Final = 8.0
 """How long a peer may take to answer a message; less than dialling may take, so that the answer's lack is told."""
-PART_SECONDS: Final = 0.3
-"""How long ending a stream may take."""
 
 log = get_logger(__name__)
 
@@ -191,15 +190,6 @@ class CircuitTransport(ITransport):
         finally:
             del self._dialling[relay.peer_id]
             done.set()
-
-
-async def reset(stream: INetStream) -> None:
-    """Reset the stream in bounded time, when we are being cancelled, too. One that cannot be reset is gone already."""
-    with trio.CancelScope(shield=True), trio.move_on_after(PART_SECONDS):
-        try:
-            await stream.reset()
-        except Exception as error:  # noqa: BLE001 - libp2p raises from many trees here
-            log.debug("circuit's stream not reset", reason=repr(error))
 
 
 async def _exactly(stream: INetStream, size: int) -> bytes:

@@ -11,14 +11,12 @@ from libp2p.exceptions import BaseLibp2pError
 
 from espeer.errors import EspeerError, NetworkError, ProtocolError, RecordError
 from espeer.log import get_logger
+from espeer.p2p import streams
 from espeer.p2p.door import Blame
 from espeer.p2p.frames import Frames
 from espeer.p2p.host import Node
 from espeer.p2p.room import Room
 from espeer.p2p.wire import MAX_FRAME
-
-PART_SECONDS: Final = 0.3
-"""How long ending a stream may take, when we are being cancelled, too."""
 
 log = get_logger(__name__)
 
@@ -58,7 +56,7 @@ class Conversations:
             scope = trio.CancelScope()
             going = room.enter(scope, peer_id, trio.current_time())
             if going is None:
-                await _end(stream, reset=True)
+                await streams.reset(stream)
                 return
             for other in going:
                 other.cancel()
@@ -99,13 +97,4 @@ class Conversations:
         except BaseLibp2pError as error:
             raise NetworkError(f"the stream to {peer_id} broke: {error!r}") from error
         finally:
-            await _end(stream, reset=not done)
-
-
-async def _end(stream: INetStream, *, reset: bool) -> None:
-    """End a stream; one that cannot be ended any more is gone already."""
-    with trio.CancelScope(shield=True), trio.move_on_after(PART_SECONDS):
-        try:
-            await (stream.reset() if reset else stream.close())
-        except Exception as error:  # noqa: BLE001 - libp2p raises from many trees here
-            log.debug("stream did not end", reason=repr(error))
+            await (streams.close(stream) if done else streams.reset(stream))

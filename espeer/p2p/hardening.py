@@ -33,6 +33,7 @@ from espeer.errors import FrameTooLarge, ProtocolError
 from espeer.p2p.door import Blame
 from espeer.p2p.muxer import MAX_WINDOW, SafeYamux
 from espeer.p2p.private import PrivateConnection
+from espeer.p2p.streams import reset
 
 OUTBOUND_QUEUE: Final = 256
 """Gossip messages that may wait for one slow peer."""
@@ -64,7 +65,7 @@ def guard(handler: StreamHandler, blame: Blame = lambda _peer_id, _error: None) 
                 blame(peer_id, FrameTooLarge(str(error)))
             elif isinstance(error, (DecodeError, ParseError, UnicodeDecodeError)):
                 blame(peer_id, ProtocolError(f"sent garbage on {stream.get_protocol()}"))
-            await _reset(stream)
+            await reset(stream)
 
     return guarded
 
@@ -193,10 +194,3 @@ def apply() -> None:
     libp2p_logger.propagate = False
     if _forward not in libp2p_logger.handlers:
         libp2p_logger.addHandler(_forward)
-
-
-async def _reset(stream: INetStream) -> None:
-    try:
-        await stream.reset()
-    except Exception as error:  # noqa: BLE001 - it may be gone already, in many ways
-        logger.debug("reset: %r", error)

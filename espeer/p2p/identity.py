@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from nacl.signing import SigningKey
 
-from espeer import records
+from espeer import ownfile, records
 from espeer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SEED_SIZE: Final = 32
 _FILE_SIZE: Final = SEED_SIZE + records.KEY_SIZE
-_OTHERS: Final = 0o077
 
 
 class Identity:
@@ -81,11 +80,7 @@ def load_or_create(path: Path) -> Identity:
 
 
 def _load(path: Path) -> Identity:
-    with path.open("rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        data = file.read(_FILE_SIZE + 1)
-    if mode & _OTHERS:
-        raise ConfigError(f"the key file {path} can be read by others; run: chmod 600 {path}")
+    data = ownfile.read(path, _FILE_SIZE)
     identity = Identity(data[:SEED_SIZE]) if len(data) == _FILE_SIZE else None
     if identity is None or identity.to_bytes() != data:
         raise ConfigError(f"the key file {path} is damaged; restore it, or remove it and this node gets a new identity")

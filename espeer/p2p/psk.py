@@ -9,12 +9,12 @@ from typing import Final
 
 from Crypto.Cipher import Salsa20
 
+from espeer import ownfile
 from espeer.config import KEY_SIZE
 from espeer.errors import ConfigError
 
 _HEADER: Final = "/key/swarm/psk/1.0.0/"
 _MAX_FILE: Final = 1024
-_OTHERS: Final = 0o077
 _SIGMA: Final = struct.unpack("<4I", b"expand 32-byte k")
 _ROUNDS: Final = 20
 
@@ -30,14 +30,9 @@ def read_key_file(path: Path) -> bytes:
     :raises ConfigError: there is no such file, others can read it, or it holds something else.
     """
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(_MAX_FILE + 1)
+        key = _parse(ownfile.read(path, _MAX_FILE))
     except OSError as error:
         raise ConfigError(f"cannot read the network's key from {path}: {error.strerror}") from error
-    if mode & _OTHERS:
-        raise ConfigError(f"the network's key in {path} can be read by others; run: chmod 600 {path}")
-    key = _parse(data)
     if key is None:
         raise ConfigError(f"{path} holds no network key: three lines, {_HEADER}, /base16/ and 64 hexadecimal digits")
     return key

@@ -19,7 +19,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 from espeer.errors import NetworkError, ProtocolError
 from espeer.log import get_logger
 from espeer.p2p.addresses import PeerAddress, seen_from_outside, usable
-from espeer.p2p.circuit import HOP, STOP, is_direct, peer_id_of, receive, reset, send, status_name
+from espeer.p2p.circuit import HOP, STOP, is_direct, peer_id_of, receive, send, status_name
 from espeer.p2p.door import Blame, Counters
 from espeer.p2p.hardening import guard
 from espeer.p2p.host import Node
@@ -27,6 +27,7 @@ from espeer.p2p.interfaces import hosts
 from espeer.p2p.limits import Buckets
 from espeer.p2p.lobby import source_of
 from espeer.p2p.slots import Limits, Slots
+from espeer.p2p.streams import reset
 
 REQUEST_RATE: Final = 1.0
 """Requests per second that one peer may make."""

@@ -19,10 +19,11 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
 from espeer.errors import NetworkError
 from espeer.log import get_logger
 from espeer.p2p.addresses import PeerAddress, usable
-from espeer.p2p.circuit import HOP, STOP, Circuit, peer_id_of, receive, reset, send, status_name
+from espeer.p2p.circuit import HOP, STOP, Circuit, peer_id_of, receive, send, status_name
 from espeer.p2p.hardening import guard
 from espeer.p2p.host import Node
 from espeer.p2p.links import Links
+from espeer.p2p.streams import reset
 
 REFRESH_SECONDS: Final = 300.0
 """The most seconds between two refreshes: few enough for a relay whose clock is not ours."""
