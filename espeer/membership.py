@@ -17,34 +17,30 @@ from espeer.p2p.psk import new_key, read_key_file
 from espeer.p2p.ticket import MAX_TICKET, Ticket
 
 
-def settle(config: Config) -> Config:
-    """Fill in what the folder, a ticket or a key file says, and have the folder remember it.
+def settle(config: Config) -> tuple[Config, Ticket | None]:
+    """Fill in what the folder, a ticket or a key file says.
 
     Whoever calls this holds the data folder.
 
-    :return: the settings with network, types, bootstrap addresses and key as they are to be used.
+    :return: the settings with network, types, bootstrap addresses and key as they are to be used; and what the folder is to
+        :func:`remember` once nothing else is in the way of the node, if it does not say so already.
     :raises ConfigError: they contradict each other, or one of the files cannot be used.
     """
     path = membership_path(config.data)
     if config.offline:
         kept = _load(path)
-        return replace(
-            config,
-            network=config.network or (kept.network if kept else DEFAULT_NETWORK),
-            types=config.types or (kept and kept.types) or DEFAULT_TYPES,
-        )
+        network = config.network or (kept.network if kept else DEFAULT_NETWORK)
+        return replace(config, network=network, types=config.types or (kept and kept.types) or DEFAULT_TYPES), None
     kept = _load(path)
     joined = ticket.decode(config.join) if config.join else None
     network = _network(config, joined, kept)
     key = _key(config, joined, kept)
     said = joined or kept or Ticket(network)
     member = Ticket(network, key, said.addresses, said.types)
-    if member != kept:
-        _save(path, member)
     servers = (config.servers or member.addresses) if config.role == "client" else ()
     if config.role == "client" and not servers:
         raise ConfigError("a client needs its server's address: give --server, or --join with a ticket that the server made")
-    return replace(
+    settled = replace(
         config,
         network=network,
         servers=servers,
@@ -54,6 +50,7 @@ def settle(config: Config) -> Config:
         psk=key,
         join="",
     )
+    return settled, member if member != kept else None
 
 
 def _network(config: Config, joined: Ticket | None, kept: Ticket | None) -> str:
@@ -103,7 +100,12 @@ def _load(path: Path) -> Ticket | None:
         raise ConfigError(f"{path} is damaged; restore it, or remove it and join the network again") from error
 
 
-def _save(path: Path, member: Ticket) -> None:
+def remember(data: Path, member: Ticket) -> None:
+    """Have a folder belong to a network. The file is replaced in one step: a power cut leaves the old one or the new one.
+
+    :raises ConfigError: it cannot be written.
+    """
+    path = membership_path(data)
     try:
         ownfile.replace(path, f"{ticket.encode(member)}\n".encode(), durable=True)
     except OSError as error:

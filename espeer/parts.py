@@ -18,7 +18,7 @@ from espeer.lifecycle.submitter import Submitter
 from espeer.llm.engine import Engine
 from espeer.llm.loading import open_model
 from espeer.llm.model import Model
-from espeer.membership import settle
+from espeer.membership import remember, settle
 from espeer.p2p.door import Door
 from espeer.p2p.identity import Identity, load_or_create
 from espeer.p2p.slots import Limits
@@ -76,7 +76,7 @@ async def open_parts(config: Config, stack: ExitStack, *, model: Model | None, c
     :param clock: milliseconds since the Unix epoch.
     """
     await in_thread(stack.enter_context, claimed(config.data))
-    config = await in_thread(settle, config)
+    config, member = await in_thread(settle, config)
     store = await in_thread(Store.open, store_path(config.data))
     stack.callback(store.close)
     identity = await in_thread(load_or_create, identity_path(config.data))
@@ -92,6 +92,8 @@ async def open_parts(config: Config, stack: ExitStack, *, model: Model | None, c
     engine = Engine(model)
     door = NoDoor() if replica is None else ReplicaDoor(replica)
     swarm = None if config.offline else _make_swarm(config, identity, door, clock)
+    if member is not None:  # not before: a start that fails must not bind the folder to a network
+        await in_thread(remember, config.data, member)
 
     def sign(experience: Experience) -> SignedRecord:
         return records.sign(experience, identity.sign)

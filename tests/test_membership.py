@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from espeer import membership
 from espeer.config import Config
 from espeer.errors import ConfigError
-from espeer.membership import settle
 from espeer.p2p.ticket import Ticket, encode
 
 PEER = "12D3KooWLyq9Ub2JHWsx9Qycfpz1NdbgVSWSnYLNhFHCb9v9uiMg"
@@ -17,6 +17,13 @@ KEY, OTHER = b"k" * 32, b"o" * 32
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(data=tmp_path)
+
+
+def settle(config: Config) -> Config:
+    settled, member = membership.settle(config)
+    if member is not None:
+        membership.remember(config.data, member)
+    return settled
 
 
 def ticket(network: str = "plant", key: bytes | None = KEY, *addresses: str, types: tuple[str, ...] = ("pumps",)) -> str:
@@ -55,6 +62,13 @@ def test_a_clients_servers_are_those_of_its_ticket_unless_it_names_some(config: 
 def test_a_client_that_knows_no_server_is_refused(config: Config) -> None:
     with pytest.raises(ConfigError, match="a client needs its server's address"):
         settle(replace(config, role="client"))
+
+
+def test_only_a_node_that_can_start_binds_the_folder(config: Config) -> None:
+    settled, member = membership.settle(replace(config, network="plnat"))
+    assert (settled.network, member) == ("plnat", Ticket("plnat"))
+    assert settle(replace(config, network="plant")).network == "plant"
+    assert membership.settle(config)[1] is None
 
 
 def test_types_that_are_given_outweigh_those_of_the_ticket(config: Config) -> None:

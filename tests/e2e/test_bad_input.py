@@ -100,6 +100,11 @@ def test_a_setting_that_cannot_be(setting_refusals: dict[str, Said], options: li
     assert line in refused(setting_refusals[" ".join(options)])
 
 
+def test_a_start_that_fails_binds_the_folder_to_no_network(tmp_path: Path) -> None:
+    refused_node(tmp_path / "d", "--network", "plnat", "--listen", "here")
+    assert not (tmp_path / "d" / "membership").exists()
+
+
 def test_a_bootstrap_peer_that_is_down(nodes: Nodes, tmp_path: Path) -> None:
     with socket.socket() as peer:
         peer.bind(("127.0.0.1", 0))  # the port is taken, but refuses connections until somebody listens
