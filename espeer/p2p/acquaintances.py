@@ -4,7 +4,7 @@ What we dialled ourselves is known to be true. Who connected to us only says whe
 they never push out the others. Times are milliseconds since the Unix epoch.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -137,11 +137,6 @@ class Acquaintances:
                 addresses = [parse_peer(str(text)) for text in texts]
             case _:
                 raise ValueError("not a peer")
-        if len(peer_ids(addresses)) > 1:
+        if len({address.peer_id for address in addresses}) > 1:
             raise ValueError("addresses of several peers")
         self._peers[addresses[0].peer_id] = Acquaintance(addresses, dialled, seen, failed)
-
-
-def peer_ids(addresses: Iterable[PeerAddress]) -> set[str]:
-    """Whose addresses they are."""
-    return {address.peer_id for address in addresses}

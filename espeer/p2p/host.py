@@ -49,7 +49,7 @@ _NO_NAME: Final = "IP address not found in multiaddr"
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """How a node's peers are judged.
 

@@ -34,13 +34,12 @@ class Slots:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._reserved: dict[str, tuple[str, float]] = {}
-        self._circuits: Counter[str] = Counter()
-        self._total = 0
+        self._circuits: Counter[str] = Counter()  # of each peer; one counts for both its ends
 
     @property
     def circuits(self) -> int:
         """How many circuits there are."""
-        return self._total
+        return self._circuits.total() // 2
 
     @property
     def reserved(self) -> tuple[str, ...]:
@@ -67,16 +66,14 @@ class Slots:
 
     def join(self, source: str, target: str) -> bool:
         """Take a circuit; False if there is no room for it. Whoever gets one calls :meth:`part`."""
-        if self._total >= self._limits.circuits or any(
+        if self.circuits >= self._limits.circuits or any(
             self._circuits[peer] >= self._limits.per_peer for peer in (source, target)
         ):
             return False
-        self._total += 1
         self._circuits.update((source, target))
         return True
 
     def part(self, source: str, target: str) -> None:
         """End a circuit."""
-        self._total -= 1
         self._circuits.subtract((source, target))
         self._circuits += Counter()  # forgets the zeros

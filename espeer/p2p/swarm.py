@@ -204,7 +204,12 @@ class Swarm:
 
     async def _session(self, listening: Callable[[], None]) -> None:
         watch = Watch(
-            self._gossip.accepts, self._subscribed, self._gossip.judge, self._bans.blame, self._bans.banned, self._bans.score
+            accepts=self._gossip.accepts,
+            subscribed=self._subscribed,
+            judge=self._gossip.judge,
+            blame=self._bans.blame,
+            banned=self._bans.banned,
+            score=self._bans.score,
         )
         try:
             async with open_node(
