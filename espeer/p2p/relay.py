@@ -6,7 +6,6 @@ speaks for nobody (a peer reserves for itself only), and sends nothing of its ow
 
 import math
 import time
-from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -42,16 +41,12 @@ log = get_logger(__name__)
 
 
 class Relay:
-    """Answers reservations and requests for circuits.
+    """Answers reservations and requests for circuits."""
 
-    :param now: seconds since the Unix epoch.
-    """
-
-    def __init__(self, counters: Counters, blame: Blame, limits: Limits, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, counters: Counters, blame: Blame, limits: Limits) -> None:
         self._blame = blame
         self._limits = limits
         self._counters = counters
-        self._now = now
         self._slots = Slots(self._limits)
         self._requests = Buckets[str](REQUEST_RATE, REQUEST_BURST)
 
@@ -88,12 +83,12 @@ class Relay:
         if _is_relayed(stream) or host is None:
             return _status(Status.PERMISSION_DENIED)
         self._forget_lost(node)
-        if not self._slots.reserve(str(peer_id), source_of(host[0]), self._now()):
+        if not self._slots.reserve(str(peer_id), source_of(host[0]), time.time()):
             return _status(Status.RESERVATION_REFUSED)
         answer = _status(Status.OK)
         answer.reservation.CopyFrom(
             Reservation(
-                expire=math.floor(self._now() + self._limits.seconds),
+                expire=math.floor(time.time() + self._limits.seconds),
                 addrs=[Multiaddr(str(address)).to_bytes() for address in self._addresses(node)],
             )
         )
@@ -118,7 +113,7 @@ class Relay:
         if _is_relayed(stream) or source == target:
             return _status(Status.PERMISSION_DENIED)
         self._forget_lost(node)
-        if not self._slots.is_reserved(str(target), self._now()):
+        if not self._slots.is_reserved(str(target), time.time()):
             return _status(Status.NO_RESERVATION)
         if not self._slots.join(str(source), str(target)):
             return _status(Status.RESOURCE_LIMIT_EXCEEDED)

@@ -3,7 +3,7 @@
 import operator
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -47,7 +47,6 @@ class Reservations:
 
     :param relays: addresses of relays to hold a slot at for ever; somebody else keeps the connections to them.
     :param find: whether to ask peers that we are connected to for slots, too, until :data:`FOUND` gave one.
-    :param now: seconds since the Unix epoch.
     """
 
     def __init__(
@@ -58,14 +57,12 @@ class Reservations:
         rng: random.Random,
         *,
         find: bool,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._own = own
         self._relays = {relay.peer_id: relay for relay in reversed(relays)}  # the first address of each
         self._links = links
         self._rng = rng
         self._find = find
-        self._now = now
         self._held: dict[str, PeerAddress] = {}
         self._asked: set[str] = set()
         self._inbound = 0
@@ -159,7 +156,7 @@ class Reservations:
             await reset(stream)
         if answer.type != HopMessage.STATUS or answer.status != Status.OK:
             raise NetworkError(f"it refuses: {status_name(answer.status)}")
-        left = answer.reservation.expire - self._now()
+        left = answer.reservation.expire - time.time()
         return min(max(_REFRESH_SHARE * left, _LEAST_REFRESH), REFRESH_SECONDS)
 
     async def _accept(self, node: Node, stream: INetStream) -> None:
