@@ -76,6 +76,9 @@ class IdleConnector(AutoConnector):
     async def maybe_connect(self) -> None:
         """Leave it to our dialer."""
 
+    def record_disconnect(self, peer_id: ID) -> None:
+        """Remember nothing. Fault closed: every peer that ever was here would be remembered."""
+
 
 class _Queue(RpcQueue):
     """Faults closed: a burst of more than 32 messages to one peer is dropped, with no parameter for it; bytes have no bound."""

@@ -169,6 +169,12 @@ class SafePubsub(Pubsub):
             if sub_message.subscribe:
                 self._subscribed(str(origin_id), sub_message.topicid)
 
+    def _handle_dead_peer(self, peer_id: ID) -> None:
+        """Forget a peer. Fault closed: of one that sends gossip and takes none the router never forgets anything."""
+        super()._handle_dead_peer(peer_id)
+        if not self._peer_is_connected(peer_id):
+            self.router.remove_peer(peer_id)
+
     def get_hello_packet(self) -> rpc_pb2.RPC:
         """Greet a peer, without the empty peer record that hardening leaves (others would refuse the packet for it)."""
         packet = super().get_hello_packet()

@@ -170,8 +170,9 @@ class Remote:
                 for peer_id, types in plan.items():
                     nursery.start_soon(ask, peer_id, types)
         if scope.cancelled_caught:
-            until = trio.current_time() + ASIDE_SECONDS
-            self._aside |= {peer_id: until for peer_id in plan if peer_id not in replies}
+            now = trio.current_time()
+            self._aside = {peer_id: until for peer_id, until in self._aside.items() if until > now}
+            self._aside |= {peer_id: now + ASIDE_SECONDS for peer_id in plan if peer_id not in replies}
         return replies
 
     async def _ask(self, node: Node, peer_id: str, question: Question) -> list[Told]:

@@ -13,6 +13,7 @@ class Limits:
     :ivar seconds: how long a reservation lasts unless it is refreshed.
     :ivar circuits: how many circuits there may be at a time.
     :ivar per_peer: how many of these may begin, or end, at one peer.
+    :ivar per_pair: how many of these may join the same two: one that is gone may not have been noticed yet.
     :ivar circuit_seconds: how long a circuit may last; its ends dial again.
     :ivar circuit_bytes: how much a circuit may carry, both ways together.
     :ivar rate: bytes per second that a circuit carries each way.
@@ -23,6 +24,7 @@ class Limits:
     seconds: float = 3600.0
     circuits: int = 32
     per_peer: int = 8
+    per_pair: int = 2
     circuit_seconds: float = 3600.0
     circuit_bytes: int = 64 * 1024 * 1024
     rate: float = 1024.0 * 1024.0
@@ -35,6 +37,7 @@ class Slots:
         self._limits = limits
         self._reserved: dict[str, tuple[str, float]] = {}
         self._circuits: Counter[str] = Counter()  # of each peer; one counts for both its ends
+        self._pairs: Counter[frozenset[str]] = Counter()
 
     @property
     def circuits(self) -> int:
@@ -66,14 +69,16 @@ class Slots:
 
     def join(self, source: str, target: str) -> bool:
         """Take a circuit; False if there is no room for it. Whoever gets one calls :meth:`part`."""
-        if self.circuits >= self._limits.circuits or any(
-            self._circuits[peer] >= self._limits.per_peer for peer in (source, target)
-        ):
+        full = any(self._circuits[peer] >= self._limits.per_peer for peer in (source, target))
+        if full or self.circuits >= self._limits.circuits or self._pairs[frozenset((source, target))] >= self._limits.per_pair:
             return False
         self._circuits.update((source, target))
+        self._pairs[frozenset((source, target))] += 1
         return True
 
     def part(self, source: str, target: str) -> None:
         """End a circuit."""
         self._circuits.subtract((source, target))
         self._circuits += Counter()  # forgets the zeros
+        self._pairs[frozenset((source, target))] -= 1
+        self._pairs += Counter()

@@ -34,6 +34,7 @@ GROWTH: Final = 4.0
 MEMORY: Final = 24 * 3600.0
 """How long after its last ban a peer counts as a repeater."""
 MAX_PEERS: Final = 4096
+_LONGEST_AFTER: Final = 100  # bans; more would not fit a float in the end
 
 _WEIGHTS: Final[tuple[tuple[type[EspeerError], float], ...]] = (
     (FromTheFuture, 0.0),
@@ -97,7 +98,7 @@ class Reputation:
             return False
         if now > past.until + MEMORY:
             past.bans = 0
-        past.until = now + min(FIRST_BAN * GROWTH**past.bans, LAST_BAN)
+        past.until = now + min(FIRST_BAN * GROWTH ** min(past.bans, _LONGEST_AFTER), LAST_BAN)
         past.bans += 1
         past.score = LIMIT / 2  # when it comes back it is not a stranger
         past.at = past.until

@@ -7,7 +7,7 @@ from libp2p.network.stream.exceptions import StreamReset
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils import encode_varint_prefixed
-from replicas import Peer, identity, record
+from replicas import PATIENCE, Peer, identity, record
 from stranger import MESHSUB, TOPIC, rpc, stranger, until_reset
 
 from espeer.errors import EspeerError, SlowReader
@@ -137,6 +137,26 @@ async def test_what_a_peer_that_is_gone_said_is_forgotten_with_it(nursery: trio.
     assert ghost not in router.mesh[TOPIC]
     assert ghost not in router.ihave_message_limits
     assert ghost not in router.back_off.get(TOPIC, {})
+
+
+async def test_nothing_is_kept_of_a_peer_that_sends_gossip_and_takes_none(nursery: trio.Nursery) -> None:
+    victim = await Peer(1).start(nursery)
+    router = victim.swarm._node.gossipsub
+    async with stranger(victim) as attacker:
+        ghost = attacker.host.get_id()
+        stream = await attacker.open(MESHSUB)
+        ihave = rpc_pb2.ControlIHave(topicID=TOPIC, messageIDs=[b"ab" * 20])
+        await stream.write(rpc(**control(graft=[rpc_pb2.ControlGraft(topicID=TOPIC)], ihave=[ihave])))
+        with trio.fail_after(PATIENCE):
+            while ghost not in router._promises:
+                await trio.testing.wait_all_tasks_blocked(0.05)
+        router.scorer.penalize_graft_flood(ghost, 0.0)
+    await victim.swarm._links.wait_for(lambda up: not up)
+    await trio.sleep(0.2)
+    assert ghost not in victim.swarm._node.network.auto_connector._recent_disconnects
+    kept = {**vars(router), **vars(router.scorer)}
+    assert [name for name, value in kept.items() if isinstance(value, dict | set) and ghost in value] == []
+    assert ghost not in router.mesh[TOPIC]
 
 
 async def test_backoff_is_not_kept_for_ever_of_peers_that_are_gone(nursery: trio.Nursery) -> None:

@@ -284,7 +284,7 @@ async def test_ends_dial_again_when_the_time_of_their_circuit_is_over(nursery: t
 
 
 async def test_there_are_only_so_many_circuits(nursery: trio.Nursery) -> None:
-    r = await relay(nursery, Limits(per_peer=3))
+    r = await relay(nursery, Limits(per_pair=3))
     a = await hidden(nursery, 2, r)
     async with stranger(r) as attacker:
         answers = [(await ask(attacker, connect(a)))[1].status for _ in range(5)]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,4 +64,13 @@ def test_no_order_of_joining_and_parting_exceeds_the_limits(steps: list[tuple[bo
         assert all(sum(peer in pair for pair in open_) <= LIMITS.per_peer for peer in "abcdef")
     while open_:
         slots.part(*open_.pop())
-    assert all(slots.join("a", "b") for _ in range(LIMITS.per_peer))
+    assert all(slots.join("a", other) for other in "bcdefgh"[: LIMITS.per_peer])
+
+
+def test_one_peer_cannot_take_all_circuits_of_another() -> None:
+    slots = Slots(replace(LIMITS, per_peer=8, circuits=32))
+    assert [slots.join("greedy", "a") for _ in range(3)] == [True, True, False]
+    assert not slots.join("a", "greedy")
+    assert slots.join("b", "a")
+    slots.part("greedy", "a")
+    assert slots.join("greedy", "a")
