@@ -52,12 +52,15 @@ class Submitter:
     async def run(self) -> None:
         """Submit until cancelled."""
         passed, delay = 0, FIRST_DELAY  # passed: the place in the queue up to which everything was offered
+        said = ""
         while True:
             self._news = trio.Event()
             try:
                 offered = await self._offer_next(passed)
             except EspeerError as error:
-                log.info("submissions wait", reason=str(error))
+                note = log.debug if str(error) == said else log.info
+                note("submissions wait", reason=str(error))
+                said = str(error)
             except Exception:  # a fault of ours, or of libp2p, that must not end the node, nor come back at once
                 log.exception("a submission failed")
             else:
@@ -65,7 +68,7 @@ class Submitter:
                     with trio.move_on_after(REFUSED_SECONDS) as waiting:
                         await self._news.wait()
                     offered = 0 if waiting.cancelled_caught else passed
-                passed, delay = offered, FIRST_DELAY
+                passed, delay, said = offered, FIRST_DELAY, ""
                 continue
             await trio.sleep(delay * self._rng.uniform(0.5, 1))
             delay = min(2 * delay, LAST_DELAY)

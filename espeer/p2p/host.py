@@ -43,6 +43,8 @@ MAX_CONNECTIONS: Final = 64
 OPEN_SECONDS: Final = 10.0
 """How long a peer may take to agree on a protocol."""
 
+_NOT_SPOKEN: Final = "protocol not supported"
+"""What libp2p says where a peer answers "na"."""
 _NO_NAME: Final = "IP address not found in multiaddr"
 """What libp2p says where a name did not resolve."""
 
@@ -94,7 +96,10 @@ class Node:
         except trio.TooSlowError as error:
             raise NetworkError(f"peer {peer_id} did not take up {protocol} within {OPEN_SECONDS:g} s") from error
         except Exception as error:  # as in dial
-            raise NetworkError(f"peer {peer_id} does not take up {protocol}: {_cause(error)}") from error
+            cause = _cause(error)
+            if _NOT_SPOKEN in cause:
+                raise NetworkError(f"peer {peer_id} does not speak {protocol}") from error
+            raise NetworkError(f"peer {peer_id} does not take up {protocol}: {cause}") from error
 
     async def dial(self, address: PeerAddress) -> None:
         """Connect to a peer.

@@ -73,8 +73,9 @@ async def test_what_waits_is_submitted_oldest_first_when_a_server_is_there(
 
 
 async def test_a_failure_is_tried_again_later_and_later(
-    bench: Bench, experience: Make, autojump_clock: trio.testing.MockClock
+    bench: Bench, experience: Make, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     bench.failures = [NetworkError("the server is busy"), StoreFull("no room"), RuntimeError("a fault")] + [
         NetworkError("gone")
     ] * 10
@@ -84,6 +85,8 @@ async def test_a_failure_is_tried_again_later_and_later(
     pauses = [later - earlier for earlier, later in pairwise(bench.times)]
     assert pauses[0] <= FIRST_DELAY
     assert LAST_DELAY / 2 <= pauses[-1] <= LAST_DELAY
+    reasons = [vars(entry)["reason"] for entry in caplog.records if entry.getMessage() == "submissions wait"]
+    assert reasons == ["the server is busy", "no room", "gone"], "each is told once, not at every try"
 
 
 async def test_what_no_server_takes_keeps_nothing_back_and_is_offered_again(
