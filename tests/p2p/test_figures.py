@@ -26,6 +26,7 @@ from espeer.p2p import (
     relay,
     remote,
     reservations,
+    room,
     router,
     screen,
     submit,
@@ -66,6 +67,7 @@ SLOTS, CIRCUITS = f"{LIMITS.reservations} slots, {LIMITS.per_host}", f"{LIMITS.c
             f"({pull.MAX_RECORDS} where it says so)"
         ),
         f"A frame takes at most {n(frames.FRAME_SECONDS)} s",
+        f"for one that was spoken with for less, after {n(room.GRACE)} s at the earliest",
         # Records
         f"at most {n(records.MAX_TEXT)} bytes, see below",
         f"that a condensate stands for, {records.MAX_SOURCES} at most",
