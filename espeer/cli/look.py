@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from espeer.api.client import request
 from espeer.cli.options import Target
-from espeer.cli.show import console, print_experiences, print_json, table
+from espeer.cli.show import console, print_experiences, print_json, print_unfolded, table
 
 _DEFAULT_TARGET = Target()
 
@@ -45,7 +45,7 @@ def peers(*, target: Target = _DEFAULT_TARGET) -> None:
             made.add_row(
                 peer["peer_id"], ", ".join(peer["types"]), ", ".join(peer["mesh"]), escape("\n".join(peer["addresses"]))
             )
-        console.print(made)
+        print_unfolded(made)
 
 
 def status(*, target: Target = _DEFAULT_TARGET) -> None:

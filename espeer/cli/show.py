@@ -36,6 +36,11 @@ def table(*columns: str) -> Table:
     return made
 
 
+def print_unfolded(made: Table) -> None:
+    """Print a table whose cells are to be copied, such as addresses: the terminal wraps its lines, nothing is cut in two."""
+    Console(highlight=False, soft_wrap=True, width=_WIDE).print(made)
+
+
 def print_experiences(found: list[dict[str, Any]], *, scored: bool = False) -> None:
     """Print a table of experiences, or that there are none."""
     if not found:
