@@ -48,7 +48,6 @@ def n(value: float) -> str:
 
 
 LIMITS = Limits()
-SLOTS, CIRCUITS = f"{LIMITS.reservations} slots, {LIMITS.per_host}", f"{LIMITS.circuits} circuits, or {LIMITS.per_peer}"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +135,11 @@ SLOTS, CIRCUITS = f"{LIMITS.reservations} slots, {LIMITS.per_host}", f"{LIMITS.c
         f"A message has at most {n(circuit.MAX_MESSAGE)} bytes, and a peer id in it 1 to {circuit.MAX_PEER_ID}",
         f"A message is waited for {n(circuit.TURN_SECONDS)} s",
         f"`addrs` (at most {relay.MAX_ADDRESSES}:",
-        f"({SLOTS} of one IP address",
-        f"More than {CIRCUITS} that begin or end",
+        f"({LIMITS.reservations} slots, {LIMITS.per_host} of one IP address",
+        (
+            f"More than {LIMITS.circuits} circuits, {LIMITS.per_peer} that begin or end at one peer, "
+            f"or {LIMITS.per_pair} that join the same two"
+        ),
         f"More than {n(relay.REQUEST_BURST)} requests at once",
         f"carries at most {LIMITS.circuit_bytes // MIB} MiB, both ways together, at {n(LIMITS.rate / MIB)} MiB/s each way",
         f"takes nothing for {n(relay.STALL_SECONDS)} s, or ends its half",
