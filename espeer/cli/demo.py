@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from espeer.cli.show import print_json, short, table
+from espeer.cli.termination import heed_termination
 from espeer.demo import drive
 from espeer.demo.incidents import AREAS
 from espeer.demo.results import Results, interval
@@ -30,6 +31,7 @@ def demo(*, incidents: int = 27, model: str | None = None, json: bool = False) -
     :param model: a GGUF file, hf:OWNER/REPO/FILE, or "fake"; by default SmolLM2-135M-Instruct.
     :param json: end with one line of JSON; all else goes to standard error.
     """
+    heed_termination()
     console = Console(stderr=json, highlight=False)
     with tempfile.TemporaryDirectory(prefix="espeer-demo-") as folder, Fleet(Path(folder)) as fleet:
         console.print("[bold]A fleet of three devices[/]: three processes, each with its own model, store and index.")

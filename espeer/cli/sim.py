@@ -1,6 +1,5 @@
 """`espeer sim run`: what a fleet of real nodes makes of a scenario."""
 
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from espeer.cli.show import print_json, table
+from espeer.cli.termination import heed_termination
 from espeer.errors import ConfigError, EspeerError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(file: Path, /, *more: Path, quick: bool = False, json: bool = False) -> 
     :param quick: run the smaller form of it, in seconds.
     :param json: end each with one line of JSON; all else goes to standard error.
     """
-    _stop_as_by_ctrl_c(signal.SIGTERM)
+    heed_termination()
     console = Console(stderr=json, highlight=False)
     if not console.is_terminal:
         console.width = _WIDE
@@ -53,12 +53,6 @@ def run(file: Path, /, *more: Path, quick: bool = False, json: bool = False) -> 
     troubles = [trouble for scenario in scenarios if (trouble := _run_one(scenario, console, quick=quick, json=json))]
     if troubles:
         raise ScenarioFailed("; ".join(troubles))
-
-
-def _stop_as_by_ctrl_c(number: signal.Signals) -> None:
-    """Have a signal end the fleet, too: its nodes would outlive a runner that just dies."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
-    signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def _run_one(scenario: "Scenario", console: Console, *, quick: bool, json: bool) -> str | None:
