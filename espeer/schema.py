@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final
 
+from espeer.errors import RecordError
 from espeer.records import load
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -71,7 +72,15 @@ def _m003_created(db: sqlite3.Connection) -> None:
     # when the author made a record, milliseconds; of what was evicted before this column was there it is not known: 0
     db.execute("ALTER TABLE records ADD COLUMN created INTEGER NOT NULL DEFAULT 0")
     rows = db.execute("SELECT seq, data FROM records WHERE length(data) > 0").fetchall()
-    db.executemany("UPDATE records SET created = ? WHERE seq = ?", [(load(row[1]).record.created, row[0]) for row in rows])
+    db.executemany("UPDATE records SET created = ? WHERE seq = ?", [(_created(data), seq) for seq, data in rows])
+
+
+def _created(data: bytes) -> int:
+    """When a record was made; 0 for one that an earlier espeer took and this one does not."""
+    try:
+        return load(data).record.created
+    except RecordError:
+        return 0
 
 
 @_migration

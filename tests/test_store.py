@@ -204,13 +204,14 @@ def note(line: str, interactions: list[int], record_ids: dict[str, int]) -> None
 
 
 def test_an_older_store_learns_when_its_records_were_made(tmp_path: Path, experience: Callable[..., SignedRecord]) -> None:
-    kept, freed = experience("E42 means air in the line."), experience("E43 means water in the line.")
+    kept, freed, odd = [experience(f"E4{number} means air in the line.") for number in range(3)]
     store = Store.open(tmp_path / "s.db")
-    Replica(store, types=["pumps"], clock=lambda: 1).add([kept, freed], via="own")
+    Replica(store, types=["pumps"], clock=lambda: 1).add([kept, freed, odd], via="own")
     store.free(freed.id)
+    store.write("UPDATE records SET data = x'c0' WHERE id = ?", (odd.id,))
     for undo in ("ALTER TABLE records DROP COLUMN created", "DROP TABLE submissions"):  # what the steps from 3 on did
         store.write(undo, ())
     store.write("DELETE FROM _migrations WHERE number >= 3", ())
     store.close()
     migrated = Store.open(tmp_path / "s.db")
-    assert dict(map(reversed, migrated.created("pumps", without=""))) == {kept.id: kept.record.created, freed.id: 0}
+    assert dict(map(reversed, migrated.created("pumps", without=""))) == {kept.id: kept.record.created, freed.id: 0, odd.id: 0}

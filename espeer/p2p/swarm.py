@@ -245,7 +245,7 @@ class Swarm:
 
     def _subscribed(self, peer_id: str, topic: str) -> None:
         if self._local.type_of(topic) in self._local.types:
-            self._sync.request(peer_id)
+            self._sync.subscribed(peer_id)
 
     def _view(self, node: Node, peer_id: str) -> PeerView:
         addresses = [str(address) for address in self._dialer.addresses(peer_id)]

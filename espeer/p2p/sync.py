@@ -35,6 +35,10 @@ WORK: Final = 0.3
 WORK_AT_ONCE: Final = 5.0
 NEWS_SECONDS: Final = 5.0
 """How often a peer's word that it has something for us is heard, at most."""
+CAME_SECONDS: Final = 5.0
+"""How often a peer is pulled from because it subscribed, at most, after the first :data:`MAX_CAME` times."""
+MAX_CAME: Final = 64
+"""The most types that a node may hold: it subscribes to all at the same time."""
 AGAIN_SECONDS: Final = 5.0
 """How often a peer is pulled from once more, at most, because another did not give what this one was not asked for."""
 
@@ -56,6 +60,7 @@ class Sync:
         self._claims = Claims()
         self._work = Buckets[str](WORK, WORK_AT_ONCE)
         self._news = Buckets[str](1 / NEWS_SECONDS, 1)
+        self._came = Buckets[str](1 / CAME_SECONDS, MAX_CAME)
         self._again = Buckets[str](1 / AGAIN_SECONDS, 2)
         self._rounds = Rounds("sync", links=local.links, rng=local.rng, interval=interval, at_a_time=MAX_PULLS, likely=sharing)
         self._conversations = Conversations(local.named("sync/2"), blame=local.blame, seconds=PULL_SECONDS, inbound=MAX_INBOUND)
@@ -63,6 +68,11 @@ class Sync:
     def request(self, peer_id: str) -> None:
         """Pull from a connected peer soon."""
         self._rounds.request(peer_id)
+
+    def subscribed(self, peer_id: str) -> None:
+        """Pull from a peer that subscribed to a type held here, soon; not again and again if it does so again and again."""
+        if self._came.take(peer_id, trio.current_time()):
+            self.request(peer_id)
 
     async def run(self, node: Node, *, task_status: trio.TaskStatus[None]) -> None:
         """Pull until cancelled; started once peers can pull from us."""

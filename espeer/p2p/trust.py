@@ -40,7 +40,7 @@ _WEIGHTS: Final[tuple[tuple[type[EspeerError], float], ...]] = (
     (FromTheFuture, 0.0),
     (UnknownVersion, 0.0),
     (SlowReader, 2.0),
-    (BrokenPromise, 5.0),
+    (BrokenPromise, 2.0),
     (Flooding, 20.0),
     (BadSignature, 50.0),
     (FrameTooLarge, 50.0),

@@ -15,6 +15,7 @@ from espeer.p2p import room as room_module
 from espeer.p2p import sync as sync_module
 from espeer.p2p.frames import Frames
 from espeer.p2p.hardening import guard
+from espeer.p2p.sync import CAME_SECONDS, MAX_CAME
 from espeer.p2p.wire import pack, unpack
 
 NEVER = 3600.0
@@ -119,3 +120,20 @@ async def test_peers_that_hold_all_streams_keep_nobody_out(nursery: trio.Nursery
         await trio.sleep(0.3)
         good = await Peer(2, victim.address, types=["biology"], repair_interval=NEVER).start(nursery)
         await good.door.until_holds(held)
+
+
+async def test_who_subscribes_again_and_again_is_not_pulled_from_each_time(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = Peer(1).swarm._sync
+    asked: list[str] = []
+    monkeypatch.setattr(sync._rounds, "request", asked.append)
+    for _ in range(1000):
+        sync.subscribed("restless")
+    sync.subscribed("another")
+    assert asked == ["restless"] * MAX_CAME + ["another"]
+    await trio.sleep(10 * CAME_SECONDS)
+    for _ in range(1000):
+        sync.subscribed("restless")
+    assert len(asked) == MAX_CAME + 1 + 10
+    assert autojump_clock.current_time() >= 10 * CAME_SECONDS

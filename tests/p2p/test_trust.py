@@ -30,7 +30,7 @@ def test_an_honest_mistake_and_a_fault_of_ours_weigh_nothing(error: type[EspeerE
 
 
 def test_forgery_weighs_more_than_garbage_and_that_more_than_being_slow() -> None:
-    kinds = (BadSignature, FrameTooLarge), (MalformedRecord, ProtocolError), (Flooding,), (BrokenPromise,), (SlowReader,)
+    kinds = (BadSignature, FrameTooLarge), (MalformedRecord, ProtocolError), (Flooding,), (BrokenPromise, SlowReader)
     weights = [{weight(kind("x")) for kind in group} for group in kinds]
     assert all(len(group) == 1 for group in weights)
     assert [group.pop() for group in weights] == [50, 25, 20, 5, 2]
