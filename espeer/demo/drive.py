@@ -76,7 +76,8 @@ def _learn(devices: dict[str, Device], groups: dict[str, list[Incident]], progre
         for incident in groups[name]:
             devices[name].ask("learn", text=incident.report, response=incident.attempt, feedback=incident.cure)
     deadline = time.monotonic() + _LEARN_SECONDS
-    with ThreadPoolExecutor() as pool:
+    pool = ThreadPoolExecutor()
+    try:
         flushed = [pool.submit(devices[name].ask, "flush") for name in LEARNERS]
         while not progress.finished:
             if time.monotonic() > deadline:
@@ -88,6 +89,8 @@ def _learn(devices: dict[str, Device], groups: dict[str, list[Incident]], progre
             progress.update(bars[ASKED], completed=sum(row["records"] for row in held))
         for done in flushed:
             done.result()
+    finally:
+        pool.shutdown(wait=False)  # who interrupts this must not wait for answers, which can take a minute
 
 
 def _choose_all(
