@@ -33,7 +33,7 @@ def test_forgery_weighs_more_than_garbage_and_that_more_than_being_slow() -> Non
     kinds = (BadSignature, FrameTooLarge), (MalformedRecord, ProtocolError), (Flooding,), (BrokenPromise, SlowReader)
     weights = [{weight(kind("x")) for kind in group} for group in kinds]
     assert all(len(group) == 1 for group in weights)
-    assert [group.pop() for group in weights] == [50, 25, 20, 5, 2]
+    assert [group.pop() for group in weights] == [50, 25, 20, 2]
 
 
 def test_a_peer_is_banned_at_the_limit_for_a_while() -> None:
