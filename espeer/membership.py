@@ -73,6 +73,8 @@ def _key(config: Config, joined: Ticket | None, kept: Ticket | None) -> bytes | 
     if joined and kept and joined.key != kept.key:
         was = "a private network with another key" if kept.key else "an open network, and the ticket is for a private one"
         raise ConfigError(f"{config.data} belongs to {was}; choose another folder with --data")
+    if kept and not kept.key and (given or config.private):
+        raise ConfigError(f"{config.data} belongs to an open network; choose another folder with --data for a private one")
     if given and kept and kept.key and given != kept.key:
         raise ConfigError(f"{config.data} belongs to a private network with another key; choose another folder with --data")
     if joined and config.private and not joined.key:

@@ -116,6 +116,8 @@ def test_a_key_file_is_remembered(config: Config, tmp_path: Path) -> None:
         ({"join": ticket()}, {"join": ticket("plant", None)}, "belongs to a private network with another key"),
         ({"join": ticket()}, {"network": "main"}, "belongs to the network 'plant', not 'main'"),
         ({"join": ticket()}, {"psk": OTHER}, "belongs to a private network with another key"),
+        ({}, {"psk": OTHER}, "belongs to an open network; choose another folder with --data"),
+        ({}, {"private": True}, "belongs to an open network; choose another folder with --data"),
     ],
 )
 def test_a_folder_stays_in_its_network(

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 _WIDE = 1000  # lines that go into a pipe are not folded
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
+_on_terminal = sys.stdout is not None and sys.stdout.isatty()  # there is none with `>&-`
+console = Console(highlight=False, soft_wrap=True, width=None if _on_terminal else _WIDE)
 
 
 def print_json(value: Any) -> None:

@@ -31,6 +31,7 @@ from espeer.p2p.door import Blame
 from espeer.p2p.gate import Gate
 from espeer.p2p.hardening import IdleConnector, guard
 from espeer.p2p.identity import Identity
+from espeer.p2p.names import looked_up
 from espeer.p2p.pubsub import Judge, SafePubsub
 from espeer.p2p.reception import Reception, guard_handshakes
 from espeer.p2p.router import SafeGossipSub
@@ -45,8 +46,6 @@ OPEN_SECONDS: Final = 10.0
 
 _NOT_SPOKEN: Final = "protocol not supported"
 """What libp2p says where a peer answers "na"."""
-_NO_NAME: Final = "IP address not found in multiaddr"
-"""What libp2p says where a name did not resolve."""
 
 log = get_logger(__name__)
 
@@ -110,16 +109,23 @@ class Node:
             raise NetworkError(f"{address} is not dialled: the peer is banned, denied or not among those allowed")
         try:
             with trio.fail_after(DIAL_SECONDS):
-                # dial_addr and not connect: that one tries a single address per transport, and refuses to dial a peer for
-                # a minute after a failure
-                await self.network.dial_addr(Multiaddr(str(address)), ID.from_string(address.peer_id))
+                *others, last = await looked_up(address)
+                for where in others:
+                    try:
+                        return await self._dial(where)
+                    except NetworkError as error:
+                        log.debug("an address of a name does not answer", reason=str(error))
+                await self._dial(last)
         except trio.TooSlowError as error:
             raise NetworkError(f"no answer from {address} within {DIAL_SECONDS:g} s") from error
+
+    async def _dial(self, address: PeerAddress) -> None:
+        try:
+            # dial_addr and not connect: that one tries a single address per transport, and refuses to dial a peer for a
+            # minute after a failure
+            await self.network.dial_addr(Multiaddr(str(address)), ID.from_string(address.peer_id))
         except Exception as error:  # libp2p raises from many trees, ExceptionGroups among them
-            cause = _cause(error)
-            if _NO_NAME in cause:
-                cause = "the DNS has no address for its name; a hosts file is not looked at"
-            raise NetworkError(f"cannot reach {address}: {cause}") from error
+            raise NetworkError(f"cannot reach {address}: {_cause(error)}") from error
 
 
 @asynccontextmanager
