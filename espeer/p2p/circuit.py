@@ -151,8 +151,8 @@ class CircuitTransport(ITransport):
         return False
 
     def create_listener(self, handler_function: THandler) -> IListener:
-        """Not offered."""
-        raise NotImplementedError
+        """Nobody asks for one, see :meth:`can_listen`."""
+        raise TypeError("a circuit is not listened on; reserve a slot at a relay instead")
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
         """Have the relay join us to the peer, connecting to the relay first if need be.
