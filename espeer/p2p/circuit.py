@@ -150,7 +150,7 @@ class CircuitTransport(ITransport):
         """Never: a reservation is not a socket."""
         return False
 
-    def create_listener(self, handler_function: THandler) -> IListener:
+    def create_listener(self, handler_function: THandler) -> IListener:  # noqa: ARG002 - libp2p's signature
         """Nobody asks for one, see :meth:`can_listen`."""
         raise TypeError("a circuit is not listened on; reserve a slot at a relay instead")
 
