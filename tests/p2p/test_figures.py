@@ -1,10 +1,13 @@
 """Every number in docs/protocol.md is the one that the code goes by: who changes one finds the other here."""
 
+import re
 from pathlib import Path
 
 import pytest
+from test_records import GOLDEN_EXPERIENCE, GOLDEN_RETRACTION, NOW
 
 from espeer import config, errors, records
+from espeer.keys import STAMP_SIZE, KeySet, key_of
 from espeer.p2p import (
     addresses,
     beacon,
@@ -38,7 +41,8 @@ from espeer.p2p import (
 from espeer.p2p.slots import Limits
 from espeer.replica import MIN_COVERAGE
 
-PAGE = " ".join((Path(__file__).parents[2] / "docs" / "protocol.md").read_text().split())
+TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+PAGE = " ".join(TEXT.split())
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -94,6 +98,7 @@ LIMITS = Limits()
         f"`/espeer/1/NETWORK/sync/2`, at most {n(sync.PULL_SECONDS)} s, {sync.MAX_INBOUND} streams at a time",
         f"ids, and at most {n(reconcile.MAX_MESSAGE)} bytes",
         f"writes at most about {reconcile.LIMIT // KIB} KiB",
+        f"and an answer of {len(wire.pack(['reconcile', reconcile.VERSION]))}.",
         f"`ids` are 1 to {n(pull.MAX_GET)} ids",
         f"holds 1 to {pull.MAX_RECORDS} encoded records, of at most {pull.MAX_RECORDS_BYTES // KIB} KiB together",
         f"remembers {n(gone.MAX_GONE)} for a peer and type, {n(4 * gone.MAX_GONE)} in all",
@@ -196,3 +201,17 @@ def test_the_page_names_the_errors_of_the_tree() -> None:
     named = {word for word in words if word.endswith("Error") or word in vars(errors)}
     assert {"ProtocolError", "FrameTooLarge", "Flooding", "BrokenPromise", "SlowReader", "BadSignature"} <= named
     assert not {word for word in named if not hasattr(errors, word)}
+
+
+def test_the_page_compares_the_records_of_its_examples_as_the_code_does() -> None:
+    ids = [records.decode(bytes.fromhex(golden), now_ms=NOW).id for golden in (GOLDEN_EXPERIENCE, GOLDEN_RETRACTION)]
+    held = KeySet(key_of(NOW, id_) for id_ in ids).snapshot()
+    assert f"`{held[0][:STAMP_SIZE].hex()}`" in PAGE
+    assert f"both is `{held.fingerprint(0, 2).hex()}`, that of nothing `{held.fingerprint(0, 0).hex()}`" in PAGE
+
+    (block,) = re.findall(r"```\n(61.*?)```", TEXT, re.DOTALL)
+    shown = "\n".join(re.split(" {3,}", line.strip())[0] for line in block.splitlines())
+    asked, answered, halves = (bytes.fromhex("61" + message) for message in re.split("^61", shown, flags=re.MULTILINE)[1:])
+    assert asked == reconcile.opening(KeySet().snapshot())
+    assert answered == reconcile.answer(held, asked)
+    assert reconcile.answer(held, halves) == reconcile.VERSION  # equal, in both ranges
