@@ -76,7 +76,7 @@ class Script:
 
 
 class JsPeer:
-    """A js-libp2p peer that has subscribed to a type's topic."""
+    """A js-libp2p peer of a topic type: peer.mjs has subscribed to its topic, sync.mjs speaks sync."""
 
     def __init__(self, script: Script, log: Path) -> None:
         self._script = script
@@ -100,8 +100,12 @@ class JsPeer:
             except AssertionError as error:
                 raise AssertionError(f"no {wanted}: {error}; seen: {self._seen}; {self._log.read_text()}") from error
 
+    def say(self, **command: str) -> None:
+        """Give a command that the script's head lists."""
+        self._script.write(json.dumps(command))
+
     def dial(self, address: str) -> None:
-        self._script.write(json.dumps({"dial": address}))
+        self.say(dial=address)
 
     def publish(self, *records: Mapping[str, object]) -> Event:
         """Publish records in one message, each with a type and a text, or the id that it retracts.
@@ -127,10 +131,12 @@ class JsPeers:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def start(self, network: str, type: str, relay: str = "", key_file: Path | None = None) -> JsPeer:
+    def start(
+        self, network: str, type: str, relay: str = "", key_file: Path | None = None, *, script: str = "peer.mjs"
+    ) -> JsPeer:
         """Start a peer, which with a relay's address is reached through that relay only, with a key in a private network."""
         self._count += 1
         log = self._logs / f"js-{self._count}.log"
         errors = self._stack.enter_context(log.open("wb"))
         arguments = (network, type, relay, *([str(key_file)] if key_file else []))
-        return JsPeer(self._stack.enter_context(Script(self._node, "peer.mjs", *arguments, errors=errors)), log)
+        return JsPeer(self._stack.enter_context(Script(self._node, script, *arguments, errors=errors)), log)

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 const MAX_RECORD = 8 * 1024
 const MAX_TEXT = 4 * 1024
 const MAX_SOURCES = 96
+const MAX_FRAME_ITEMS = 256
 const MAX_MESSAGE = 64 * 1024
 const MAX_MESSAGE_RECORDS = 64
 const MAX_CLOCK_SKEW_MS = 10 * 60 * 1000
@@ -57,8 +58,11 @@ export function pack (value) {
   return Buffer.concat([head(value.size, [0x80, 15], [null, 0xde]), ...[...value].flat().map(pack)]) // a Map
 }
 
-export function unpack (data) {
+// of a record or a gossip message, or of a frame, in which arrays hold arrays
+export function unpack (data, isFrame = false) {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength) // it may be any other kind of Uint8Array
+  const most = isFrame ? MAX_FRAME_ITEMS : MAX_SOURCES
+  const item = isFrame ? list : flat
   let at = 0
   const take = size => {
     need(at + size <= bytes.length, 'ends too early')
@@ -78,8 +82,8 @@ export function unpack (data) {
   }
   function list () {
     const first = size(1)
-    if (first >= 0x90 && first < 0xa0) return many(first & 15, flat)
-    if (first === 0xdc) return many(Math.min(size(2), MAX_SOURCES + 1), flat)
+    if (first >= 0x90 && first < 0xa0) return many(first & 15, item)
+    if (first === 0xdc) return many(Math.min(size(2), most + 1), item)
     at -= 1
     return flat()
   }
