@@ -127,8 +127,7 @@ class Node:
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
-        if type is not None:
-            self._parts.recall.check(type)
+        self._parts.recall.check(type)
         async with self._parts.inference.stream(question, recall=k, type=type, capture=self._capture) as stream:
             yield stream
 
@@ -154,8 +153,7 @@ class Node:
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
-        if type is not None:
-            self._parts.recall.check(type)
+        self._parts.recall.check(type)
         if isinstance(choices, str) or not MIN_CHOICES <= len(choices) <= MAX_CHOICES:
             raise InputError(f"give {MIN_CHOICES} to {MAX_CHOICES} choices")
         choices = [clean(choice, limit=MAX_INPUT, what="a choice").replace("\n", " ") for choice in choices]
@@ -180,8 +178,7 @@ class Node:
         """
         query = clean(query, limit=MAX_INPUT, what="the query")
         _at_least(1, k, "k")
-        if type is not None:
-            self._parts.recall.check(type)
+        self._parts.recall.check(type)
         found = await self._parts.recall.recall(query, k, type=type)
         if found.unreached and not found.searched:
             raise NetworkError(f"nobody who holds {', '.join(found.unreached)} answers; see `espeer peers`, and try again")

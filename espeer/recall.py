@@ -80,12 +80,12 @@ class Recall:
         self._ask_peers = ask_peers
         self._missed: tuple[str, ...] = ()
 
-    def check(self, type: str) -> None:
-        """See that experiences of a type can be recalled.
+    def check(self, type: str | None) -> None:
+        """See that experiences of a type can be recalled; None stands for all that are held here.
 
         :raises InputError: neither this node nor a connected one holds it.
         """
-        if type in self._types:
+        if type is None or type in self._types:
             return
         others = self._others.types_known() if self._others else ()
         if type not in others:

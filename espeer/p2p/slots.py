@@ -36,13 +36,12 @@ class Slots:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._reserved: dict[str, tuple[str, float]] = {}
-        self._circuits: Counter[str] = Counter()  # of each peer; one counts for both its ends
         self._pairs: Counter[frozenset[str]] = Counter()
 
     @property
     def circuits(self) -> int:
         """How many circuits there are."""
-        return self._circuits.total() // 2
+        return self._pairs.total()
 
     @property
     def reserved(self) -> tuple[str, ...]:
@@ -69,16 +68,17 @@ class Slots:
 
     def join(self, source: str, target: str) -> bool:
         """Take a circuit; False if there is no room for it. Whoever gets one calls :meth:`part`."""
-        full = any(self._circuits[peer] >= self._limits.per_peer for peer in (source, target))
-        if full or self.circuits >= self._limits.circuits or self._pairs[frozenset((source, target))] >= self._limits.per_pair:
+        pair = frozenset((source, target))
+        full = any(self._circuits_of(peer) >= self._limits.per_peer for peer in pair)
+        if full or self.circuits >= self._limits.circuits or self._pairs[pair] >= self._limits.per_pair:
             return False
-        self._circuits.update((source, target))
-        self._pairs[frozenset((source, target))] += 1
+        self._pairs[pair] += 1
         return True
 
     def part(self, source: str, target: str) -> None:
         """End a circuit."""
-        self._circuits.subtract((source, target))
-        self._circuits += Counter()  # forgets the zeros
         self._pairs[frozenset((source, target))] -= 1
-        self._pairs += Counter()
+        self._pairs += Counter()  # forgets the zeros
+
+    def _circuits_of(self, peer_id: str) -> int:
+        return sum(count for pair, count in self._pairs.items() if peer_id in pair)
