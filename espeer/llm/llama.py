@@ -7,6 +7,7 @@ get a sequence each, which shares the prompt's cells.
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -19,6 +20,7 @@ from espeer.llm import native
 from espeer.llm.chat import Chat, PlainChat, TemplateChat
 from espeer.llm.loops import is_looping
 from espeer.llm.model import Checkpoint, Prompt, Sampling, Score
+from espeer.llm.sampler import Sampler
 from espeer.llm.stream import TextStream
 from espeer.llm.weights import check_header, digest
 from espeer.records import model_name
@@ -96,10 +98,10 @@ class LlamaModel:
         self._check_room(len(tokens), sampling.max_tokens, "answer")
         asked = len(tokens)
         text = TextStream((*sampling.stop, *self._chat.stop))
-        with native.sampler(self._vocabulary, sampling) as sampler:
+        with closing(Sampler(self._vocabulary, sampling)) as sampler:
             for _ in range(sampling.max_tokens):
                 self._evaluate(tokens, checkpoint)
-                token = int(llama_cpp.llama_sampler_sample(sampler, self._handle, -1))
+                token = sampler.choose(self._handle)
                 if self._vocabulary.ends(token):
                     break
                 tokens.append(token)

@@ -1,22 +1,19 @@
-"""The few llama.cpp calls that need care: its log, its vocabulary, its samplers.
+"""The few llama.cpp calls that need care: its log and its vocabulary.
 
 llama.cpp is C: it prints to the terminal, answers NULL, and ends the process when it is handed a NULL. This module is the
-only one, with :mod:`espeer.llm.llama`, that touches it.
+only one, with :mod:`espeer.llm.llama` and :mod:`espeer.llm.sampler`, that touches it.
 """
 
 import ctypes
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import llama_cpp
 
 from espeer.errors import ModelError, ModelUnreadable
-from espeer.llm.model import Sampling
 
 _ERROR: Final = 4  # ggml_log_level
 _CONTINUED: Final = 5
@@ -144,33 +141,3 @@ class Vocabulary:
     def ends(self, token: int) -> bool:
         """Whether a token ends the answer."""
         return bool(llama_cpp.llama_vocab_is_eog(self.handle, token))
-
-
-@contextmanager
-def sampler(vocabulary: Vocabulary, sampling: Sampling) -> Iterator[Any]:
-    """A llama.cpp sampler chain, freed at the end of the block.
-
-    :raises ModelError: the grammar cannot be parsed.
-    """
-    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    try:
-        for part in _parts(vocabulary, sampling):
-            llama_cpp.llama_sampler_chain_add(chain, part)  # the chain owns it from here on
-        yield chain
-    finally:
-        llama_cpp.llama_sampler_free(chain)
-
-
-def _parts(vocabulary: Vocabulary, sampling: Sampling) -> Iterator[Any]:
-    if sampling.grammar is not None:
-        if not sampling.grammar.strip():  # to llama.cpp that means none
-            raise ModelError("the grammar is empty; give GBNF with a rule named root, or None")
-        grammar = llama_cpp.llama_sampler_init_grammar(vocabulary.handle, sampling.grammar.encode(), b"root")
-        if not grammar:  # the parser writes its reason to stderr, not to the log
-            raise ModelError("llama.cpp cannot parse the grammar; it must be GBNF with a rule named root")
-        yield grammar
-    if sampling.temperature > 0:
-        yield llama_cpp.llama_sampler_init_temp(sampling.temperature)
-        yield llama_cpp.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF)
-    else:
-        yield llama_cpp.llama_sampler_init_greedy()
