@@ -87,8 +87,9 @@ class LlamaModel:
         return len(self._tokens(prompt))
 
     def generate(self, prompt: Prompt, sampling: Sampling, checkpoint: Checkpoint) -> Iterator[str]:
-        """Yield the answer in pieces of text, each valid Unicode. An answer that falls into a loop ends there.
+        """Yield the answer in pieces of text, each valid Unicode.
 
+        An answer that falls into a loop ends there, but for one with a grammar, of which a part is worth nothing.
         Errors are raised when the first piece is asked for.
 
         :raises PromptTooLong: the prompt and ``max_tokens`` do not fit the context.
@@ -105,7 +106,7 @@ class LlamaModel:
                 if self._vocabulary.ends(token):
                     break
                 tokens.append(token)
-                if is_looping(tokens[asked:]):
+                if sampling.grammar is None and is_looping(tokens[asked:]):
                     break
                 if piece := text.feed(self._vocabulary.piece(token)):
                     yield piece

@@ -13,14 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espeer.errors import ModelError
+from espeer.llm.grammar import MAX_GRAMMAR, MAX_GROUPS
 from espeer.llm.model import Sampling
 from espeer.llm.native import Vocabulary
-
-MAX_GRAMMAR: Final = 64 * 1024
-"""The most bytes of a grammar."""
-
-MAX_GROUPS: Final = 1000
-"""The most opening brackets in a grammar: llama.cpp's parser calls itself for each, on a stack of a few MB."""
 
 _CANDIDATE: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 

@@ -9,9 +9,10 @@ import llama_cpp
 import pytest
 
 from espeer.errors import ModelError
+from espeer.llm.grammar import MAX_GRAMMAR, MAX_GROUPS
 from espeer.llm.llama import LlamaModel
 from espeer.llm.model import Message, Prompt, Sampling
-from espeer.llm.sampler import MAX_GRAMMAR, MAX_GROUPS, Sampler
+from espeer.llm.sampler import Sampler
 
 PROMPT = Prompt((Message("user", "abc"),))
 
