@@ -14,6 +14,7 @@ from typing import Any, Final
 import llama_cpp
 
 from espeer.errors import ModelError, ModelUnreadable
+from espeer.llm.cores import usable_cores
 
 _ERROR: Final = 4  # ggml_log_level
 _CONTINUED: Final = 5
@@ -49,10 +50,8 @@ def complaint() -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use. llama.cpp's threads spin: more threads than cores are many times slower."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many threads llama.cpp may have: :func:`espeer.llm.cores.usable_cores`."""
+    return usable_cores()
 
 
 def model_params() -> Any:

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import re
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,8 @@ from typing import Any, Final
 import platformdirs
 
 from espeer.errors import ModelError, ModelNotFound, ModelUnreadable
+from espeer.llm import gguf
+from espeer.llm.cores import memory
 from espeer.log import get_logger
 
 _log = get_logger(__name__)
@@ -24,7 +25,6 @@ _DEFAULT_NAME: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _OPTIMISED_NAME: Final = "smollm2-135m-instruct.q8_0.gguf"
 _Q8_0: Final = 7  # LLAMA_FTYPE_MOSTLY_Q8_0
 _HUB: Final = re.compile(r"hf:([\w.-]+)/([\w.-]+)/([\w./-]+\.gguf)")
-_GGUF_VERSIONS: Final = (2, 3)
 
 
 def cache_folder() -> Path:
@@ -50,20 +50,12 @@ def resolve(spec: str | None, *, cache: Path | None = None) -> Path:
 
 
 def check_header(path: Path) -> None:
-    """See that ``path`` begins as a GGUF file does.
+    """See that ``path`` is a GGUF file of a kind that can be run.
 
-    :raises ModelUnreadable: it does not, or cannot be read.
+    :raises ModelUnreadable: it is not, or cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            header = file.read(8)
-    except OSError as error:
-        raise ModelUnreadable(f"cannot read {path}: {error.strerror}; check its permissions") from error
-    if header[:4] != b"GGUF" or len(header) < 8:  # noqa: PLR2004 - magic and version, four bytes each
-        raise ModelUnreadable(f"{path} is not a GGUF file; espeer runs GGUF models only")
-    (version,) = struct.unpack("<I", header[4:])
-    if version not in _GGUF_VERSIONS:
-        raise ModelUnreadable(f"{path} is GGUF version {version}; versions 2 and 3 can be read: convert the model anew")
+    if reason := gguf.refusal(gguf.read(path), memory=memory()):
+        raise ModelUnreadable(f"{path} {reason}")
 
 
 def digest(path: Path, *, cache: Path | None = None) -> str:

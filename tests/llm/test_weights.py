@@ -144,7 +144,13 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"", "not a GGUF"), (b"PK\3\4 a zip file", "not a GGUF"), (b"GGUF", "not a GGUF"), (b"GGUF\1\0\0\0", "version 1")],
+    [
+        (b"", "not a GGUF"),
+        (b"PK\3\4 a zip file", "not a GGUF"),
+        (b"GGUF", "not a GGUF"),
+        (b"GGUF\1\0\0\0", "version 1"),
+        (b"GGUF\3\0\0\0", "cut off"),
+    ],
 )
 def test_files_that_are_not_gguf(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "x.gguf"
