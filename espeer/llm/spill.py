@@ -81,7 +81,7 @@ class Spill:
             return None
         self._sizes.move_to_end(name)
         with suppress(OSError):  # then it only seems older after a restart
-            (self._folder / name).touch()
+            os.utime(self._folder / name)
         return value
 
     def put(self, key: StateKey, value: bytes) -> bool:
@@ -93,7 +93,7 @@ class Spill:
         if self._off or size > self._limit:
             return False
         try:
-            if name in self._sizes:
+            if name in self._sizes:  # a rename over it would have ext4 write the new one out at once
                 self._remove(name)
             self._make_room(size)
             ownfile.replace(self._folder / name, b"".join((head, _digest(head, value), value)), durable=False)
