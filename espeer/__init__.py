@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from espeer.lifecycle.refiner import Outcome, Proposal
     from espeer.lifecycle.runs import Run, Step, Undone, Why
     from espeer.llm.fake import FakeModel
+    from espeer.llm.shared import shared_model
     from espeer.node import Node
     from espeer.p2p.swarm import PeerView
     from espeer.records import Experience
@@ -106,6 +107,7 @@ __all__ = [
     "Undone",
     "UnknownVersion",
     "Why",
+    "shared_model",
 ]
 
 # libp2p takes a second to import, and most commands of the command line do not need it: these wait until they are asked for
@@ -127,6 +129,7 @@ _LAZY = {
     "Step": "espeer.lifecycle.runs",
     "Undone": "espeer.lifecycle.runs",
     "Why": "espeer.lifecycle.runs",
+    "shared_model": "espeer.llm.shared",
 }
 
 

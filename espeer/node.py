@@ -17,6 +17,7 @@ from espeer.lifecycle import calibration, prompts
 from espeer.lifecycle.choice import MAX_CHOICES, MIN_CHOICES
 from espeer.lifecycle.refiner import Outcome, Proposal
 from espeer.lifecycle.runs import Run, Undone, Why
+from espeer.llm.engine import Engine
 from espeer.llm.model import Model
 from espeer.log import get_logger
 from espeer.p2p import ticket
@@ -42,14 +43,23 @@ class Node:
     was acknowledged. All methods are for use inside the block.
 
     :param model: a loaded model, in place of ``config.model``; the node closes it in the end.
+    :param engine: one that several nodes use, in place of a model of this node's own; see :func:`espeer.shared_model`.
     :param clock: milliseconds since the Unix epoch.
     """
 
     def __init__(
-        self, config: Config | None = None, *, model: Model | None = None, clock: Callable[[], int] | None = None
+        self,
+        config: Config | None = None,
+        *,
+        model: Model | None = None,
+        engine: Engine | None = None,
+        clock: Callable[[], int] | None = None,
     ) -> None:
+        if model is not None and engine is not None:
+            raise TypeError("give a node a model or an engine, not both")
         self.config = config or Config()
         self._given_model = model
+        self._given_engine = engine
         self._clock = clock or (lambda: time.time_ns() // 1_000_000)
         self._running: AbstractAsyncContextManager[None] | None = None
         self._opened: Parts | None = None
@@ -89,10 +99,11 @@ class Node:
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         with ExitStack() as stack:
-            parts = await open_parts(self.config, stack, model=self._given_model, clock=self._clock)
+            parts = await open_parts(self.config, stack, model=self._given_model, engine=self._given_engine, clock=self._clock)
             self.config = parts.config
             async with background() as nursery:
-                await nursery.start(parts.engine.run)
+                if self._given_engine is None:
+                    await nursery.start(parts.engine.run)
                 if parts.swarm:
                     await nursery.start(parts.swarm.run)
                 if self.config.learning:

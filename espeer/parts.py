@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import trio
-
 from espeer import records
 from espeer.config import Config
 from espeer.door import NoDoor, ReplicaDoor
@@ -16,8 +14,8 @@ from espeer.lifecycle.learner import Learner
 from espeer.lifecycle.refiner import Refiner, Settings
 from espeer.lifecycle.submitter import Submitter
 from espeer.llm.engine import Engine
-from espeer.llm.loading import open_model
 from espeer.llm.model import Model
+from espeer.llm.shared import load_model
 from espeer.membership import remember, settle
 from espeer.p2p.door import Door
 from espeer.p2p.identity import Identity, load_or_create
@@ -69,10 +67,13 @@ class Parts:
     client: Client | None
 
 
-async def open_parts(config: Config, stack: ExitStack, *, model: Model | None, clock: Callable[[], int]) -> Parts:
+async def open_parts(
+    config: Config, stack: ExitStack, *, model: Model | None, engine: Engine | None, clock: Callable[[], int]
+) -> Parts:
     """Open the parts of a node, each to be closed by the stack.
 
     :param model: a loaded model, in place of the one that the settings name.
+    :param engine: one that somebody else runs, in place of the model.
     :param clock: milliseconds since the Unix epoch.
     """
     await in_thread(stack.enter_context, claimed(config.data))
@@ -87,9 +88,10 @@ async def open_parts(config: Config, stack: ExitStack, *, model: Model | None, c
         stack.callback(replica.save_index)
         if not config.offline:
             await in_thread(queue.move_to, replica)
-    model = model or await _load_model(config)
-    stack.callback(model.close)
-    engine = Engine(model)
+    if engine is None:
+        model = model or await load_model(config.model, context=config.context, threads=config.threads)
+        stack.callback(model.close)
+        engine = Engine(model)
     door = NoDoor() if replica is None else ReplicaDoor(replica)
     swarm = None if config.offline else _make_swarm(config, identity, door, clock)
     if member is not None:  # not before: a start that fails must not bind the folder to a network
@@ -181,13 +183,6 @@ def _open_replica(config: Config, store: Store, clock: Callable[[], int]) -> Rep
         k1=config.k1,
         b=config.b,
         language=config.language,
-    )
-
-
-async def _load_model(config: Config) -> Model:
-    return await trio.to_thread.run_sync(
-        lambda: open_model(config.model, context=config.context, threads=config.threads),
-        abandon_on_cancel=True,  # it can take minutes, and what it leaves behind is an unused model
     )
 
 

@@ -6,6 +6,7 @@ characters) can be told apart. Contents never pass through the template.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -22,10 +23,18 @@ class Piece:
     """A part of a prompt.
 
     :ivar layout: written by the template: special tokens in it are meant. Otherwise it is plain text.
+    :ivar fixed: it is the same in all prompts of a kind.
+    :ivar note: of a note, its id.
     """
 
     text: str
-    layout: bool
+    layout: bool = False
+    fixed: bool = False
+    note: str | None = None
+
+
+_Turn = tuple[Message, bool]
+"""A message, and whether it is the same in all prompts of a kind."""
 
 
 class Chat(Protocol):
@@ -47,12 +56,12 @@ class PlainChat:
     def lay_out(self, prompt: Prompt) -> list[Piece]:
         """The prompt as a document of questions and answers, which ends where the next answer is due."""
         marks = {"system": ("", "\n\n"), "user": ("Question: ", "\nAnswer:"), "assistant": (" ", "\n\n")}
-        pieces = []
-        for message in prompt.messages:
-            before, after = marks[message.role]
-            pieces += [Piece(before, layout=True), Piece(message.content, layout=False), Piece(after, layout=True)]
+        pieces: list[Piece] = []
+        for turn in _turns(prompt):
+            before, after = marks[turn[0].role]
+            pieces += [Piece(before, layout=True), *_parts(turn), Piece(after, layout=True)]
         if prompt.opening:
-            pieces.append(Piece(f" {prompt.opening}", layout=False))
+            pieces.append(Piece(f" {prompt.opening}"))
         return [piece for piece in pieces if piece.text]
 
 
@@ -80,41 +89,58 @@ class TemplateChat:
 
         :raises ModelError: the template cannot render such a conversation.
         """
-        messages = prompt.messages
+        turns = _turns(prompt)
         try:
-            pieces = self._render(messages)
+            pieces = self._render(turns)
         except ModelError:
-            folded = _fold_system(messages)
-            if folded == messages:
+            folded = _fold_system(turns)
+            if folded == turns:
                 raise
             pieces = self._render(folded)
         if prompt.opening:
-            pieces.append(Piece(prompt.opening, layout=False))
+            pieces.append(Piece(prompt.opening))
         return [piece for piece in pieces if piece.text]
 
-    def _render(self, messages: tuple[Message, ...]) -> list[Piece]:
-        turns: list[Any] = [{"role": message.role, "content": f"\ue000{index}\ue001"} for index, message in enumerate(messages)]
+    def _render(self, turns: Sequence[_Turn]) -> list[Piece]:
+        messages: list[Any] = [
+            {"role": message.role, "content": f"\ue000{index}\ue001"} for index, (message, _) in enumerate(turns)
+        ]
         try:
-            rendering = self._formatter(messages=turns).prompt
+            rendering = self._formatter(messages=messages).prompt
         except Exception as error:  # a template is a program: it can raise whatever it likes
             raise ModelError(f"the model's chat template cannot render this conversation: {_line(error)}") from error
         parts = _PLACEHOLDER.split(rendering)  # layout, index, layout, index, ..., layout
-        missing = set(range(len(messages))) - {int(index) for index in parts[1::2]}
+        missing = set(range(len(turns))) - {int(index) for index in parts[1::2]}
         if missing:
-            raise ModelError(f"the model's chat template leaves out the {messages[min(missing)].role} message")
-        return [
-            Piece(messages[int(part)].content, layout=False) if number % 2 else Piece(part, layout=True)
-            for number, part in enumerate(parts)
-        ]
+            raise ModelError(f"the model's chat template leaves out the {turns[min(missing)][0].role} message")
+        pieces: list[Piece] = []
+        for number, part in enumerate(parts):
+            pieces += _parts(turns[int(part)]) if number % 2 else [Piece(part, layout=True)]
+        return pieces
 
 
-def _fold_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def _turns(prompt: Prompt) -> list[_Turn]:
+    shared = prompt.shared
+    if shared is None:
+        roles = [message.role for message in prompt.messages]
+        shared = next((index for index, role in enumerate(roles) if role != "system"), len(roles))
+    return [(message, index < shared) for index, message in enumerate(prompt.messages)]
+
+
+def _parts(turn: _Turn) -> list[Piece]:
+    message, fixed = turn
+    notes = (Piece(note.text, note=note.id) for note in message.notes)
+    return [Piece(message.lead, fixed=True), *notes, Piece(message.content, fixed=fixed)]
+
+
+def _fold_system(turns: Sequence[_Turn]) -> list[_Turn]:
     """The conversation with its system messages at the head of its first user message."""
-    system = "\n\n".join(message.content for message in messages if message.role == "system")
-    turns = [message for message in messages if message.role != "system"]
-    if not system or not turns:
-        return messages
-    return (replace(turns[0], content=f"{system}\n\n{turns[0].content}"), *turns[1:])
+    system = "\n\n".join(message.text for message, _ in turns if message.role == "system")
+    others = [turn for turn in turns if turn[0].role != "system"]
+    if not system or not others:
+        return list(turns)
+    first, fixed = others[0]
+    return [(replace(first, lead=f"{system}\n\n{first.lead}"), fixed), *others[1:]]
 
 
 def _line(error: Exception) -> str:

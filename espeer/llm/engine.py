@@ -1,113 +1,63 @@
-"""One model, one queue: requests run one at a time, the most urgent first.
+"""One model, one thread, many tasks: requests go on step by step, the most urgent first.
 
-Nobody waits for background work: it gives way between two tokens and is done again later. What is cancelled stops within the
-time between two checkpoints of the model.
+Nobody waits for background work: it is paused in the middle of a step, keeps what it has, and goes on later. The queue is
+looked at before each step, in the model's thread, which is the same one for the engine's whole life: OpenMP keeps a team of
+threads for each that calls it. The event loop is told of pieces of text, and never waited for.
 """
 
 import contextlib
 import math
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 import trio
 
-from espeer.errors import ModelError, QueueFull
-from espeer.llm.model import Checkpoint, Model, Prompt, Sampling, Score
+from espeer.errors import ModelError
+from espeer.llm.model import Model, Prompt, Run, Sampling, Score
+from espeer.llm.requests import Pieces, Request
+from espeer.llm.schedule import Priority, Schedule
+from espeer.log import get_logger
+
+__all__ = ["Engine", "Pieces", "Priority"]
 
 _USUAL: Final = Sampling()
 
-
-class Priority(IntEnum):
-    """How urgent a request is; a lower number comes first."""
-
-    INTERACTIVE = 0
-    DISTIL = 1
-    REFINE = 2
-
-
-class _Stopped(BaseException):
-    """Raised by a checkpoint to stop a job. A model that catches ``Exception`` must not catch this."""
-
-
-@dataclass(eq=False)
-class _Job:
-    """A request.
-
-    :ivar number: counts arrivals.
-    :ivar work: what to do, in the model's thread.
-    :ivar pieces: where a streamed answer goes. Such a job is never done again: its reader has the beginning already.
-    :ivar stop: read by the model's thread at each checkpoint.
-    :ivar withdrawn: nobody waits for the result any more.
-    """
-
-    priority: Priority
-    number: int
-    work: Callable[[Checkpoint], Any]
-    pieces: trio.MemorySendChannel[str] | None = None
-    stop: bool = False
-    withdrawn: bool = False
-    value: Any = None
-    error: Exception | None = None
-    done: trio.Event = field(default_factory=trio.Event)
-
-    @property
-    def order(self) -> tuple[int, int]:
-        return self.priority, self.number
-
-    def finish(self, value: Any = None, error: Exception | None = None) -> None:
-        self.value, self.error = value, error
-        self.done.set()
-        if self.pieces is not None:
-            self.pieces.close()
-
-
-class _Pieces:
-    """Iterates over a streamed answer; raises what ended it early."""
-
-    def __init__(self, job: _Job, pieces: trio.MemoryReceiveChannel[str]) -> None:
-        self._job = job
-        self._pieces = pieces
-
-    def __aiter__(self) -> AsyncIterator[str]:
-        return self
-
-    async def __anext__(self) -> str:
-        with contextlib.suppress(trio.EndOfChannel):
-            return await self._pieces.receive()
-        if self._job.error is not None:
-            raise self._job.error
-        raise StopAsyncIteration
+log = get_logger(__name__)
 
 
 class Engine:
     """Gives a model to many tasks.
 
-    Requests may be made before :meth:`run` is started; they wait for it.
+    Requests may be made before :meth:`run` is started; they wait for it. None of them has a timeout of its own: put it into
+    ``trio.fail_after`` or ``trio.move_on_after``. A caller that is cancelled leaves at once, what the model does for it is
+    broken off, and the next request has its turn.
 
     :param model: is used by one thread at a time; closing it, after :meth:`run` has ended, is its owner's business.
     :param max_waiting: the most requests that may wait. Less urgent ones are not counted, so background work never keeps an
         interactive request out.
-    :param in_thread: run the model in a thread. Without one it holds up the event loop while it works: for models that answer
-        at once, such as the fake, on a virtual clock, which does not wait for threads.
+    :param in_thread: run the model in a thread. Without one each step holds up the event loop: for models that answer at once,
+        such as the fake, on a virtual clock, which does not wait for threads.
     """
 
     def __init__(self, model: Model, *, max_waiting: int = 64, in_thread: bool = True) -> None:
         self.model: Final = model
-        self._max_waiting = max_waiting
-        self._in_thread = in_thread
-        self._limiter = trio.CapacityLimiter(1)  # not the default one: SQLite must not wait for the model
-        self._jobs: list[_Job] = []
-        self._running: _Job | None = None
-        self._arrival = trio.Event()
-        self._count = 0
+        self._in_thread: Final = in_thread
+        self._limiter: Final = trio.CapacityLimiter(1)  # not the default one: SQLite must not wait for the model
+        self._lock: Final = threading.Condition()  # guards what follows, and ``over`` of requests; is held for moments only
+        self._schedule: Final = Schedule[Request](width=model.width, max_waiting=max_waiting)
+        self._stepping = False  # the model is in a step that nobody interrupted yet
         self._stopped = False
+        self._loop: trio.lowlevel.TrioToken | None = None  # from here on for the event loop's thread
+        self._arrival: Final = trio.lowlevel.ParkingLot()
+        self._calm: Final = trio.lowlevel.ParkingLot()
+        self._calm_since = -math.inf
 
     @property
     def waiting(self) -> int:
-        """Number of requests that wait, without the one at work."""
-        return len(self._jobs)
+        """Number of requests that wait, paused ones among them, without those at work."""
+        with self._lock:
+            return self._schedule.waiting
 
     @property
     def stopped(self) -> bool:
@@ -119,152 +69,251 @@ class Engine:
 
         All requests that are not done then raise ModelError in their callers, as do those made later.
         """
-        task_status.started()
-        try:
-            while True:
-                while not self._jobs:
-                    self._arrival = trio.Event()
-                    await self._arrival.wait()
-                job = min(self._jobs, key=lambda job: job.order)
-                self._jobs.remove(job)
-                await self._perform(job)
-        finally:
-            self._stopped = True
-            for job in self._jobs:
-                job.finish(error=_stopping())
-            self._jobs.clear()
+        self._loop = trio.lowlevel.current_trio_token()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._stop()
 
     async def complete(self, prompt: Prompt, sampling: Sampling = _USUAL, *, priority: Priority = Priority.INTERACTIVE) -> str:
         """The model's answer.
 
         :raises QueueFull: too many requests wait.
+        :raises PromptTooLong: the prompt and ``max_tokens`` do not fit the model's context.
         :raises ModelError: what the model raised; or the engine has stopped.
         """
-
-        def work(checkpoint: Checkpoint) -> str:
-            return "".join(self.model.generate(prompt, sampling, checkpoint))
-
-        answer: str = await self._result(work, priority)
-        return answer
+        return "".join((await self._result(lambda: self.model.generate(prompt, sampling), priority)).pieces)
 
     async def score(
         self, prompt: Prompt, continuations: Sequence[str], *, priority: Priority = Priority.INTERACTIVE
     ) -> list[Score]:
         """How likely the model finds each continuation. Raises as :meth:`complete` does."""
+        return (await self._result(lambda: self.model.score(prompt, continuations), priority)).scores
 
-        def work(checkpoint: Checkpoint) -> list[Score]:
-            return self.model.score(prompt, continuations, checkpoint)
+    async def warm(self, prompt: Prompt, ranks: int) -> None:
+        """Work out what can be kept of a prompt, at the priority WARM; see :meth:`espeer.llm.model.Model.warm`.
 
-        scores: list[Score] = await self._result(work, priority)
-        return scores
-
-    async def turn(self, priority: Priority) -> None:
-        """Return when nothing more urgent is at work or waits: for background work that needs the machine and not the model.
-
-        Raises as :meth:`complete` does.
+        Where all of it is kept already, nothing is done. Raises as :meth:`complete` does.
         """
-        if self._jobs or self._running is not None:
-            await self._result(lambda _: None, priority)
+        await self._result(lambda: None if self.model.is_warm(prompt, ranks) else self.model.warm(prompt, ranks), Priority.WARM)
 
     @contextlib.asynccontextmanager
     async def stream(
         self, prompt: Prompt, sampling: Sampling = _USUAL, *, priority: Priority = Priority.INTERACTIVE
-    ) -> AsyncIterator[AsyncIterator[str]]:
-        """Give the answer piece by piece.
+    ) -> AsyncIterator[Pieces]:
+        """Give the answer piece by piece, and then why it ended.
 
         ::
 
             async with engine.stream(prompt) as pieces:
                 async for piece in pieces:
                     ...
+            print(pieces.finish)
 
-        Leaving the block stops the generation. A streamed answer does not give way to more urgent requests. What the model
-        raises comes out of the loop, so nothing has to be sent before the first piece is there.
+        Leaving the block stops the generation. What the model raises comes out of the loop, so nothing has to be sent before
+        the first piece is there. The model does not wait for a slow reader.
 
         :raises QueueFull: too many requests wait.
         :raises ModelError: the engine has stopped.
         """
-        # A slow reader costs memory, but no more than an answer of max_tokens.
-        send, receive = trio.open_memory_channel[str](math.inf)
+        request = self._submit(lambda: self.model.generate(prompt, sampling), priority)
+        try:
+            yield Pieces(request)
+        finally:
+            self._leave(request, _withdrawn())
 
-        def work(checkpoint: Checkpoint) -> None:
-            for piece in self.model.generate(prompt, sampling, checkpoint):
-                if self._in_thread:
-                    trio.from_thread.run_sync(send.send_nowait, piece)
+    async def turn(self, priority: Priority) -> None:
+        """Return when nothing more urgent is at work or waits: for background work that needs the machine and not the model.
+
+        Raises as :meth:`complete` does.
+        """
+        with self._lock:
+            taken = self._schedule.holds(priority)
+        if taken:
+            await self._result(lambda: None, priority)
+
+    async def idle(self, seconds: float) -> None:
+        """Return when nothing but warming has been asked of the model for so long.
+
+        :raises ModelError: the engine has stopped.
+        """
+        while True:
+            await trio.lowlevel.checkpoint()
+            if self._stopped:
+                raise _stopping()
+            rest = self._calm_since + seconds - trio.current_time()
+            if self._is_busy():
+                await self._calm.park()
+            elif rest > 0:
+                await trio.sleep(rest)
+            else:
+                return
+
+    # -- in the event loop's thread
+
+    async def _result(self, begin: Callable[[], Run | None], priority: Priority) -> Request:
+        request = self._submit(begin, priority)
+        try:
+            await request.wait()
+        finally:
+            self._leave(request, _withdrawn())
+        return request
+
+    def _submit(self, begin: Callable[[], Run | None], priority: Priority) -> Request:
+        request = Request(priority, begin)
+        with self._lock:
+            if self._stopped:
+                raise _stopping()
+            self._schedule.add(request)
+            self._look_again()
+        return request
+
+    def _leave(self, request: Request, reason: ModelError) -> None:
+        """See to it that no more work is done for a request; one that is over stays as it is."""
+        with self._lock:
+            if request.over:
+                return
+            request.error, request.over = reason, True
+            self._schedule.withdraw(request)
+            self._look_again()
+        self._tell(request)
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            self._look_again()
+            requests = self._schedule.jobs
+        for request in requests:
+            self._leave(request, _stopping())
+        self._calm.unpark_all()
+
+    def _look_again(self) -> None:
+        """Wake the worker, or call it off what it should not be at. The lock is held."""
+        self._lock.notify()
+        self._arrival.unpark_all()
+        if self._stepping and self._in_thread and self._schedule.overtaken:
+            self._stepping = False
+            self.model.interrupt()
+
+    def _tell(self, request: Request) -> None:
+        """Wake those who wait for the end of a request."""
+        request.news.unpark_all()
+        if request.priority < Priority.WARM and not self._is_busy():
+            self._calm_since = trio.current_time()
+            self._calm.unpark_all()
+
+    def _is_busy(self) -> bool:
+        with self._lock:
+            return self._schedule.holds(Priority.REFINE)
+
+    async def _serve(self) -> None:
+        with trio.CancelScope(shield=True):  # the worker ends when it sees that the engine has stopped
+            if self._in_thread:
+                await trio.to_thread.run_sync(self._work, limiter=self._limiter)
+                return
+            while not self._stopped:
+                if self._advance():
+                    await trio.lowlevel.checkpoint()
                 else:
-                    send.send_nowait(piece)
+                    await self._arrival.park()
+            self._clear_up()
 
-        job = self._submit(work, priority, send)
+    # -- in the model's thread
+
+    def _work(self) -> None:
+        while not self._stopped:
+            if not self._advance():
+                with self._lock:
+                    self._lock.wait_for(lambda: self._stopped or not self._schedule.at_rest)
+        self._clear_up()
+
+    def _advance(self) -> bool:
+        """Bring those whose turn it is on by one step; return False if there are none."""
+        self._clear_up()
+        with self._lock:
+            requests = self._schedule.next()
+        for request in requests:
+            if request.run is None:
+                self._begin(request)
+        with self._lock:
+            if self._schedule.overtaken:  # by one that came meanwhile; or one of these is over already
+                return True
+            self._stepping = bool(requests)
+        if requests:
+            self._step([(request, request.run) for request in requests if request.run is not None])
+        return bool(requests)
+
+    def _clear_up(self) -> None:
+        with self._lock:
+            withdrawn = self._schedule.withdrawn()
+        for request in withdrawn:
+            _close(request)
+
+    def _begin(self, request: Request) -> None:
         try:
-            yield _Pieces(job, receive)
-        finally:
-            self._withdraw(job)
-
-    async def _result(self, work: Callable[[Checkpoint], Any], priority: Priority) -> Any:
-        job = self._submit(work, priority)
-        try:
-            await job.done.wait()
-        finally:
-            self._withdraw(job)
-        if job.error is not None:
-            raise job.error
-        return job.value
-
-    def _submit(
-        self, work: Callable[[Checkpoint], Any], priority: Priority, pieces: trio.MemorySendChannel[str] | None = None
-    ) -> _Job:
-        if self._stopped:
-            raise _stopping()
-        if sum(job.priority <= priority for job in self._jobs) >= self._max_waiting:
-            raise QueueFull(f"{self._max_waiting} requests wait for the model already; try again later")
-        self._count += 1
-        job = _Job(priority, self._count, work, pieces)
-        self._jobs.append(job)
-        self._arrival.set()
-        running = self._running
-        if running is not None and priority < running.priority and running.pieces is None:
-            running.stop = True
-        return job
-
-    def _withdraw(self, job: _Job) -> None:
-        """See to it that no more work is done for a job; one that is done stays so."""
-        job.withdrawn = job.stop = True
-        if job in self._jobs:
-            self._jobs.remove(job)
-            job.finish(error=_withdrawn())
-
-    async def _perform(self, job: _Job) -> None:
-        self._running = job
-        try:
-            if self._in_thread:
-                value = await trio.to_thread.run_sync(self._work, job, limiter=self._limiter)
-            else:
-                await trio.lowlevel.checkpoint()
-                value = self._work(job)
-        except _Stopped:
-            if job.withdrawn:
-                job.finish(error=_withdrawn())
-            else:
-                job.stop = False
-                self._jobs.append(job)
+            request.run = request.begin()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's; the next request may fare better
-            job.finish(error=error)
-        except BaseException:
-            job.finish(error=_stopping())
-            raise
+            self._end(request, error)
         else:
-            job.finish(value)
-        finally:
-            self._running = None
+            if request.run is None:
+                self._end(request, None)
 
-    def _work(self, job: _Job) -> Any:
-        def checkpoint() -> None:
-            if job.stop:
-                raise _Stopped
-            if self._in_thread:
-                trio.from_thread.check_cancelled()
+    def _step(self, pairs: Sequence[tuple[Request, Run]]) -> None:
+        failure: Exception | None = None
+        try:
+            self.model.step([run for _, run in pairs])
+        except Exception as error:  # noqa: BLE001 - the same; and whose it is nobody knows
+            failure = error
+        with self._lock:
+            self._stepping = False
+        for request, run in pairs:
+            if failure is None:
+                self._take(request, run)
+            else:
+                self._end(request, failure)
 
-        return job.work(checkpoint)
+    def _take(self, request: Request, run: Run) -> None:
+        """Hand over what a step brought."""
+        try:
+            piece, done = run.take(), run.done
+            if done:
+                request.finish, request.scores = run.finish, run.scores
+        except Exception as error:  # noqa: BLE001 - the same
+            self._end(request, error)
+            return
+        if piece:
+            request.pieces.append(piece)
+        if done:
+            self._end(request, run.error)
+        elif piece:
+            self._report(request.news.unpark_all)
+
+    def _end(self, request: Request, error: Exception | None) -> None:
+        _close(request)
+        with self._lock:
+            if request.over:  # its caller has left
+                return
+            request.error, request.over = error, True
+            self._schedule.remove(request)
+        self._report(self._tell, request)
+
+    def _report(self, tell: Callable[..., object], *args: Request) -> None:
+        if not self._in_thread:
+            tell(*args)
+        elif self._loop is not None:
+            self._loop.run_sync_soon(tell, *args, idempotent=True)
+
+
+def _close(request: Request) -> None:
+    if request.run is None:
+        return
+    try:
+        request.run.close()
+    except Exception:
+        log.exception("a request's room in the model was not given back")
 
 
 def _stopping() -> ModelError:

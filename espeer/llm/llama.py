@@ -1,60 +1,77 @@
 """A GGUF model run by llama.cpp's low-level API, which lets the work done on a prompt be used again for the next one.
 
-The tokens of the last prompt stay in llama.cpp's cache as sequence 0. A new prompt is compared with them, and only what comes
-after the common beginning is evaluated: a system prompt, few-shot examples or recalled experiences cost once. Choices to score
-get a sequence each, which shares the prompt's cells.
+What prompts have in common is evaluated once and kept as bytes: the beginning of all prompts of a kind, and each note.
+:mod:`espeer.llm.layout` says where their tokens stand, :mod:`espeer.llm.placing` joins them, :mod:`espeer.llm.runs` goes on
+from there, and this module puts what several runs want evaluated into one evaluation.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 import llama_cpp
-import numpy as np
-from numpy.typing import NDArray
 
 from espeer.errors import ModelError, ModelNotFound, ModelUnreadable, PromptTooLong
 from espeer.llm import native
 from espeer.llm.chat import Chat, PlainChat, TemplateChat
-from espeer.llm.loops import is_looping
-from espeer.llm.model import Checkpoint, Prompt, Sampling, Score
-from espeer.llm.sampler import Sampler
-from espeer.llm.stream import TextStream
+from espeer.llm.context import SEQUENCES, Cell, Context, Interrupted
+from espeer.llm.layout import Layout, PlacedNote, in_slots, slots
+from espeer.llm.model import Prompt, Run, Sampling
+from espeer.llm.placing import LEFT, TOGETHER, Ask, Placer
+from espeer.llm.runs import Generation, LlamaRun, Scoring, Warming
+from espeer.llm.spill import Spill
+from espeer.llm.states import States
 from espeer.llm.weights import check_header, digest
 from espeer.records import model_name
 
 DEFAULT_CONTEXT: Final = 4096
-_SEQUENCES: Final = 16
-_STEP_WORK: Final = 20_000_000_000
-"""Parameters times tokens evaluated between two checkpoints: a quarter of a second on two cores."""
+DEFAULT_KEEP: Final = 128 * 1024 * 1024
+"""Bytes of states that are kept in memory: some twenty notes of 80 tokens, each for three ranks, with the default model."""
+
+
+_MOST_ACTIVE: Final = (SEQUENCES - LEFT) // (1 + TOGETHER)
 
 
 class LlamaModel:
     """A :class:`espeer.llm.model.Model` on llama.cpp. Make one with :meth:`load`."""
 
-    def __init__(self, model: Any, handle: Any, *, context: int, name: str, digest: str) -> None:
+    width: Final = 8
+
+    def __init__(
+        self, model: Any, context: Context, *, trained: int, name: str, digest: str, states: States, keeps: bool
+    ) -> None:
         self.name: Final = name
         self.digest: Final = digest
-        self.context: Final = context
+        self.context: Final = context.cells
         self._model = model
-        self._handle = handle
-        self._memory = llama_cpp.llama_get_memory(handle)
-        self._step = step_tokens(int(llama_cpp.llama_model_n_params(model)))
-        self._batch = llama_cpp.llama_batch_init(self._step, 0, 1)
-        self._cached: list[int] = []  # exactly the tokens whose cells are in sequence 0
+        self._trained = trained
+        self._context = context
+        self._active: list[LlamaRun] = []  # those that have cells, or will
         self._closed = False
         self._vocabulary = native.Vocabulary(model)
         self._chat = _chat(self._vocabulary)
+        self._states = states
+        self._joins = keeps and context.shifts and not native.is_recurrent(model)
+        self._placer = Placer(context, states, model=f"{digest} llama-cpp-python {llama_cpp.__version__}")
 
     @classmethod
-    def load(cls, path: Path, *, context: int | None = None, threads: int | None = None) -> Self:
+    def load(
+        cls,
+        path: Path,
+        *,
+        context: int | None = None,
+        threads: int | None = None,
+        keep: int = DEFAULT_KEEP,
+        spill: Spill | None = None,
+    ) -> Self:
         """Load a GGUF file.
 
         :param context: the most tokens of a prompt with its answer; at most what the model was trained for, which with
             :data:`DEFAULT_CONTEXT` is the default.
         :param threads: at most, and by default, the cores that this process may use.
+        :param keep: bytes of states to keep in memory; with 0 every prompt is evaluated as a whole.
+        :param spill: where states go that there is no room for in memory.
         :raises ModelNotFound: no such file.
         :raises ModelUnreadable: llama.cpp cannot load it, or there is not enough memory.
         """
@@ -65,15 +82,18 @@ class LlamaModel:
         model = llama_cpp.llama_model_load_from_file(os.fsencode(path), native.model_params())
         if not model:
             raise ModelUnreadable(f"llama.cpp cannot load {path}: {native.complaint()}; get the file anew, or name another")
-        handle = None
+        opened = None
         try:
-            tokens = min(context or DEFAULT_CONTEXT, int(llama_cpp.llama_model_n_ctx_train(model)))
-            handle = _context(model, tokens, max(1, min(threads or native.cores(), native.cores())))
+            trained = int(llama_cpp.llama_model_n_ctx_train(model))
+            tokens = min(context or DEFAULT_CONTEXT, trained)
+            opened = Context(model, cells=tokens, threads=max(1, min(threads or native.cores(), native.cores())))
             name = model_name(path.name.lower().removesuffix(".gguf"))
-            return cls(model, handle, context=tokens, name=name, digest=digest(path))
+            return cls(
+                model, opened, trained=trained, name=name, digest=digest(path), states=States(keep, spill), keeps=keep > 0
+            )
         except BaseException:
-            if handle is not None:
-                llama_cpp.llama_free(handle)
+            if opened is not None:
+                opened.close()
             llama_cpp.llama_model_free(model)
             raise
 
@@ -83,178 +103,182 @@ class LlamaModel:
         return len(self._vocabulary.tokens(text, special=False))
 
     def size(self, prompt: Prompt) -> int:
-        """Number of tokens of ``prompt``, chat template included."""
-        return len(self._tokens(prompt))
+        """Number of tokens of ``prompt``, chat template included.
 
-    def generate(self, prompt: Prompt, sampling: Sampling, checkpoint: Checkpoint) -> Iterator[str]:
-        """Yield the answer in pieces of text, each valid Unicode.
+        Where the gaps between its notes lead beyond the positions that the model was trained for, they count.
+        """
+        return self._size(self._lay_out(prompt))
 
-        An answer that falls into a loop ends there, but for one with a grammar, of which a part is worth nothing.
-        Errors are raised when the first piece is asked for.
+    def generate(self, prompt: Prompt, sampling: Sampling) -> Run:
+        """Begin an answer. One that falls into a loop ends there, but for one with a grammar.
 
         :raises PromptTooLong: the prompt and ``max_tokens`` do not fit the context.
-        :raises ModelError: the grammar cannot be parsed, or the evaluation fails.
+        :raises ModelError: the grammar cannot be parsed.
         """
-        tokens = self._tokens(prompt)
-        self._check_room(len(tokens), sampling.max_tokens, "answer")
-        asked = len(tokens)
-        text = TextStream((*sampling.stop, *self._chat.stop))
-        with closing(Sampler(self._vocabulary, sampling)) as sampler:
-            for _ in range(sampling.max_tokens):
-                self._evaluate(tokens, checkpoint)
-                token = sampler.choose(self._handle)
-                if self._vocabulary.ends(token):
-                    break
-                tokens.append(token)
-                if sampling.grammar is None and is_looping(tokens[asked:]):
-                    break
-                if piece := text.feed(self._vocabulary.piece(token)):
-                    yield piece
-                if text.stopped:
-                    return
-        if piece := text.finish():
-            yield piece
+        layout = self._lay_out(prompt)
+        self._check_room(layout, sampling.max_tokens, "answer")
+        stop = self._chat.stop
+        return Generation(self._context, self._placer, self._vocabulary, layout, sampling, stop=stop, ended=self._ended)
 
-    def score(self, prompt: Prompt, continuations: Sequence[str], checkpoint: Checkpoint) -> list[Score]:
-        """How likely each continuation is after the prompt. The prompt is evaluated once.
+    def score(self, prompt: Prompt, continuations: Sequence[str]) -> Run:
+        """Begin to find out how likely each continuation is after the prompt. The prompt is evaluated once.
 
         :raises PromptTooLong: the prompt and the longest continuation do not fit the context.
-        :raises ModelError: the evaluation fails.
         """
-        tokens = self._tokens(prompt)
+        layout = self._lay_out(prompt)
         endings = [self._vocabulary.tokens(text, special=False, first=False) for text in continuations]
-        self._check_room(len(tokens), max(map(len, endings), default=0), "longest choice")
-        self._evaluate(tokens, checkpoint)
-        first = _log_softmax(self._logits(-1))
-        scores = [Score(float(first[ending[0]]) if ending else 0.0, len(ending)) for ending in endings]
-        for wave in _waves(endings, room=self.context - len(tokens)):
-            for index, logprob in self._score_wave(endings, wave, len(tokens), checkpoint):
-                scores[index] = Score(scores[index].logprob + logprob, scores[index].tokens)
-        return scores
+        self._check_room(layout, max(map(len, endings), default=0), "longest choice")
+        room = self.context - self._size(layout)
+        return Scoring(self._context, self._placer, layout, endings, room=room, ended=self._ended)
+
+    def warm(self, prompt: Prompt, ranks: int) -> Run:
+        """Begin to work out the states of a prompt's beginning, and of its notes for the first ``ranks`` ranks.
+
+        :raises PromptTooLong: they do not fit the context.
+        """
+        layout, notes = self._to_warm(prompt, ranks)
+        run = Warming(self._context, self._placer, layout.prefix, notes, ended=self._ended)
+        if run.need > self.context:
+            raise PromptTooLong(f"the notes do not fit the context of {self.name}, {self.context} tokens; warm fewer")
+        return run
+
+    def is_warm(self, prompt: Prompt, ranks: int) -> bool:
+        """Whether :meth:`warm` would have nothing to do: all is kept, or the model cannot join what is kept."""
+        layout, notes = self._to_warm(prompt, ranks)
+        return not self._joins or self._placer.is_warm(layout.prefix, notes)
+
+    def step(self, runs: Sequence[Run]) -> None:
+        """Bring runs on by one evaluation; see :meth:`espeer.llm.model.Model.step`."""
+        self._check_open()
+        asks = self._asks([run for run in runs if isinstance(run, LlamaRun)])
+        alone = next((pair for pair in asks if pair[1].alone), None)
+        # Those that want one token more first: whoever reads an answer waits for the least.
+        turns = [alone] if alone else sorted(asks, key=lambda pair: len(pair[1].cells) - pair[1].taken)
+        cells: list[Cell] = []
+        parts: list[tuple[LlamaRun, int, int]] = []
+        for run, ask in turns:
+            part = ask.cells[ask.taken : ask.taken + self._context.step - len(cells)]
+            if part:
+                parts.append((run, ask.taken, len(part)))
+                cells += part
+        if not cells:
+            return
+        try:
+            self._context.evaluate(cells, interruptible=alone is None)
+        except Interrupted:
+            return
+        except ModelError as error:
+            self._start_over([run for run, _, _ in parts], error)
+            return
+        row = 0
+        for run, first, count in parts:
+            run.hear(first, count, row)
+            row += count
+
+    def interrupt(self) -> None:
+        """End the step at work early, or the next one. For any thread."""
+        self._context.interrupt()
+
+    def statistics(self) -> dict[str, Any]:
+        """What is kept, and how often it was of use."""
+        return {"joins_notes": self._joins, **self._states.statistics()}
 
     def close(self) -> None:
         """Free the memory. Closing again does nothing; any other use then raises ModelError."""
         if self._closed:
             return
         self._closed = True
-        llama_cpp.llama_batch_free(self._batch)
-        llama_cpp.llama_free(self._handle)
+        for run in tuple(self._active):
+            run.close()
+        self._context.close()
         llama_cpp.llama_model_free(self._model)
 
     def _check_open(self) -> None:
         if self._closed:  # llama.cpp would crash the process
             raise ModelError(f"the model {self.name} is closed; load it again")
 
-    def _check_room(self, prompt: int, rest: int, what: str) -> None:
-        if prompt + rest > self.context:
+    def _check_room(self, layout: Layout, rest: int, what: str) -> None:
+        size = self._size(layout)
+        if size + rest > self.context:
             raise PromptTooLong(
-                f"the prompt has {prompt} tokens and the {what} may have {rest}, but the context of {self.name} "
+                f"the prompt has {size} tokens and the {what} may have {rest}, but the context of {self.name} "
                 f"is {self.context}; shorten the text or ask for less"
             )
 
-    def _tokens(self, prompt: Prompt) -> list[int]:
+    def _size(self, layout: Layout) -> int:
+        return max(layout.tokens, layout.positions - (self._trained - self.context))
+
+    def _lay_out(self, prompt: Prompt) -> Layout:
+        """The prompt's tokens: its beginning, which all prompts of a kind share, its notes, and the rest."""
         self._check_open()
-        vocabulary = self._vocabulary
-        tokens: list[int] = []
+        prefix: list[int] = []
+        notes: list[tuple[str, list[int]]] = []
+        tail: list[int] = []
+        begun = False
         for piece in self._chat.lay_out(prompt):
-            tokens += vocabulary.tokens(piece.text, special=piece.layout, first=not tokens)
-        if vocabulary.begin is not None and tokens[:1] != [vocabulary.begin]:  # some templates write it themselves
-            tokens.insert(0, vocabulary.begin)
-        return tokens
+            tokens = self._vocabulary.tokens(piece.text, special=piece.layout, first=not begun)
+            if not begun and self._vocabulary.begin is not None and tokens[:1] != [self._vocabulary.begin]:
+                tokens.insert(0, self._vocabulary.begin)  # some templates write it themselves
+            begun = True
+            if piece.note is not None and self._joins and prefix and not tail:
+                notes.append((piece.note, tokens))
+            elif (piece.layout or piece.fixed) and not notes and not tail:
+                prefix += tokens
+            else:
+                tail += tokens
+        return Layout(tuple(prefix), in_slots(notes), tuple(tail))
 
-    def _evaluate(self, tokens: list[int], checkpoint: Checkpoint) -> None:
-        """Bring ``tokens`` into sequence 0 and the logits after its last token into llama.cpp's output."""
-        self._check_open()
-        self._keep(min(_common(self._cached, tokens), len(tokens) - 1))  # the last is evaluated again, for its logits
-        for start in range(len(self._cached), len(tokens), self._step):
-            checkpoint()
-            step = tokens[start : start + self._step]
-            self._decode([(token, start + index, 0) for index, token in enumerate(step)], every_logits=False)
-            self._cached += step
-
-    def _keep(self, count: int) -> None:
-        if count == len(self._cached):
-            return
-        if llama_cpp.llama_memory_seq_rm(self._memory, 0, count, -1):
-            del self._cached[count:]
-        else:  # a recurrent model cannot go back
-            self._forget()
-
-    def _forget(self) -> None:
-        llama_cpp.llama_memory_clear(self._memory, False)  # the cells only, not their contents
-        self._cached.clear()
-
-    def _score_wave(
-        self, endings: Sequence[list[int]], wave: Sequence[int], start: int, checkpoint: Checkpoint
-    ) -> Iterator[tuple[int, float]]:
-        """Log-probabilities of the tokens after the first of each ending in ``wave``, with the ending's index."""
-        cells = [
-            (index, sequence, position)
-            for sequence, index in enumerate(wave, 1)
-            for position in range(len(endings[index]) - 1)  # what would come after the last token is not asked for
+    def _to_warm(self, prompt: Prompt, ranks: int) -> tuple[Layout, list[PlacedNote]]:
+        layout = self._lay_out(prompt)
+        notes = [
+            PlacedNote(note.id, note.tokens, rank * slots(len(note.tokens))) for note in layout.notes for rank in range(ranks)
         ]
-        try:
-            for sequence in range(1, len(wave) + 1):
-                llama_cpp.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
-            for first in range(0, len(cells), self._step):
-                checkpoint()
-                step = cells[first : first + self._step]
-                batch = [(endings[index][position], start + position, sequence) for index, sequence, position in step]
-                self._decode(batch, every_logits=True)
-                for row, (index, _, position) in enumerate(step):
-                    yield index, float(_log_softmax(self._logits(row))[endings[index][position + 1]])
-        finally:
-            for sequence in range(1, len(wave) + 1):
-                llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return layout, notes
 
-    def _decode(self, cells: Sequence[tuple[int, int, int]], *, every_logits: bool) -> None:
-        """Evaluate ``(token, position, sequence)`` cells; logits come of each, or only of the last."""
-        batch = self._batch
-        batch.n_tokens = len(cells)
-        for row, (token, position, sequence) in enumerate(cells):
-            batch.token[row] = token
-            batch.pos[row] = position
-            batch.n_seq_id[row] = 1
-            batch.seq_id[row][0] = sequence
-            batch.logits[row] = every_logits or row == len(cells) - 1
-        native.begin()
-        code = llama_cpp.llama_decode(self._handle, batch)
-        if code != 0:
-            self._forget()  # how much of the batch got in is not known
-            raise ModelError(f"llama.cpp cannot evaluate the prompt (code {code}): {native.complaint()}; try again")
+    def _asks(self, runs: Sequence[LlamaRun]) -> list[tuple[LlamaRun, Ask]]:
+        """What the runs want evaluated, of those that there is room for."""
+        asks = []
+        for run in runs:
+            if not run.done and self._admit(run, runs):
+                ask = run.ask()
+                if ask is not None:
+                    asks.append((run, ask))
+        return asks
 
-    def _logits(self, row: int) -> NDArray[np.float32]:
-        pointer = llama_cpp.llama_get_logits_ith(self._handle, row)
-        return np.ctypeslib.as_array(pointer, shape=(self._vocabulary.size,))
+    def _admit(self, run: LlamaRun, runs: Sequence[LlamaRun]) -> bool:
+        """Give a run its cells, if there are enough: sequences that were left give way, and runs that are not at work."""
+        if run in self._active:
+            return True
+        while self._context.cells - self._taken() < run.need and self._placer.forget_oldest():
+            pass
+        for other in tuple(self._active):
+            if other not in runs and not self._has_room(run):
+                other.pause()
+                self._active.remove(other)
+        if self._has_room(run):
+            self._active.append(run)
+        return run in self._active
 
+    def _has_room(self, run: LlamaRun) -> bool:
+        return len(self._active) < _MOST_ACTIVE and self._taken() + run.need <= self._context.cells
 
-def step_tokens(parameters: int) -> int:
-    """How many tokens to evaluate between two checkpoints: a power of two from 16 to 128, less for larger models.
+    def _taken(self) -> int:
+        return self._placer.cells + sum(run.need for run in self._active)
 
-    It depends on the weights only, not on the clock: another grouping of the tokens gives slightly other logits.
-    """
-    tokens = 128
-    while tokens > 16 and tokens * parameters > _STEP_WORK:  # noqa: PLR2004 - below 16 prefill is as slow as decoding
-        tokens //= 2
-    return tokens
+    def _ended(self, run: LlamaRun) -> None:
+        if run in self._active:
+            self._active.remove(run)
 
-
-def _context(model: Any, tokens: int, threads: int) -> Any:
-    params = llama_cpp.llama_context_default_params()
-    step = step_tokens(int(llama_cpp.llama_model_n_params(model)))
-    params.n_ctx = tokens
-    params.n_batch = params.n_ubatch = step
-    params.n_seq_max = _SEQUENCES
-    params.n_threads = params.n_threads_batch = threads
-    params.kv_unified = True  # the sequences share the cells of the prompt they have in common
-    params.swa_full = True  # with a sliding window only, the cache of an earlier prompt could not be used again
-    params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED  # no faster here, and scores vary with the grouping
-    params.no_perf = True
-    native.begin()
-    handle = llama_cpp.llama_init_from_model(model, params)
-    if not handle:
-        raise ModelUnreadable(f"no context of {tokens} tokens: {native.complaint()}; ask for a smaller one, or free memory")
-    return handle
+    def _start_over(self, failed: Sequence[LlamaRun], error: ModelError) -> None:
+        """After a failure nothing is known of what is in the context: forget it. The runs at work fail, others begin anew."""
+        for run in failed:
+            run.fail(error)
+        for run in tuple(self._active):
+            run.pause()
+        self._active.clear()
+        while self._placer.forget_oldest():
+            pass
+        self._context.clear()
 
 
 def _chat(vocabulary: native.Vocabulary) -> Chat:
@@ -263,33 +287,3 @@ def _chat(vocabulary: native.Vocabulary) -> Chat:
         return PlainChat()
     begin, end = llama_cpp.llama_vocab_bos(vocabulary.handle), llama_cpp.llama_vocab_eos(vocabulary.handle)
     return TemplateChat(template, bos=vocabulary.text(begin), eos=vocabulary.text(end))
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    if one == other[: len(one)]:
-        return len(one)
-    return next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-
-
-def _waves(endings: Sequence[list[int]], *, room: int) -> Iterator[list[int]]:
-    """Group the endings of more than one token, by index, so that a group fits the sequences and ``room`` cells."""
-    wave: list[int] = []
-    used = 0
-    for index, ending in enumerate(endings):
-        size = len(ending) - 1
-        if size < 1:
-            continue
-        if wave and (used + size > room or len(wave) == _SEQUENCES - 1):
-            yield wave
-            wave, used = [], 0
-        wave.append(index)
-        used += size
-    if wave:
-        yield wave
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = logits.astype(np.float64)
-    wide -= wide.max()
-    return np.asarray(wide - np.log(np.exp(wide).sum()))

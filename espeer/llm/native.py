@@ -66,6 +66,11 @@ def model_params() -> Any:
     return params
 
 
+def is_recurrent(model: Any) -> bool:
+    """Whether a model, or a part of its layers, keeps one state that is overwritten: it cannot go back to an earlier token."""
+    return bool(llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+
+
 def quantise(source: Path, target: Path, *, file_type: int) -> None:
     """Write the weights in ``source`` to ``target`` in another quantisation (a ``LLAMA_FTYPE_...`` number).
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from tiny_gguf import write_tiny
 
-from espeer.llm.llama import LlamaModel
+from espeer.llm.llama import DEFAULT_KEEP, LlamaModel
+from espeer.llm.spill import Spill
 from espeer.llm.weights import optimised, resolve
 
 
@@ -22,8 +23,11 @@ def tiny(tmp_path: Path) -> Iterator[Callable[..., LlamaModel]]:
     """Load a model of random weights with the given metadata."""
     models: list[LlamaModel] = []
 
-    def load(context: int | None = None, **metadata: Any) -> LlamaModel:
-        models.append(LlamaModel.load(write_tiny(tmp_path / f"Tiny-{len(models)}.GGUF", **metadata), context=context))
+    def load(
+        context: int | None = None, *, keep: int = DEFAULT_KEEP, spill: Spill | None = None, **metadata: Any
+    ) -> LlamaModel:
+        path = write_tiny(tmp_path / f"Tiny-{len(models)}.GGUF", **metadata)
+        models.append(LlamaModel.load(path, context=context, keep=keep, spill=spill))
         return models[-1]
 
     yield load

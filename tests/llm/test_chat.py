@@ -2,7 +2,7 @@ import pytest
 
 from espeer.errors import ModelError, ModelUnreadable
 from espeer.llm.chat import Piece, PlainChat, TemplateChat
-from espeer.llm.model import Message, Prompt
+from espeer.llm.model import Message, Note, Prompt
 
 TURNS = (
     Message("system", "Be brief."),
@@ -30,12 +30,28 @@ def test_layout_and_contents_are_told_apart() -> None:
     chat = TemplateChat("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}<assistant>", bos="", eos="")
     assert chat.lay_out(Prompt(TURNS[:2], "So")) == [
         Piece("<system>", layout=True),
-        Piece("Be brief.", layout=False),
+        Piece("Be brief.", fixed=True),
         Piece("</><user>", layout=True),
-        Piece("One?", layout=False),
+        Piece("One?"),
         Piece("</><assistant>", layout=True),
-        Piece("So", layout=False),
+        Piece("So"),
     ]
+
+
+def test_notes_are_pieces_of_their_own_and_examples_are_fixed() -> None:
+    chat = TemplateChat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>", bos="", eos="")
+    asked = Message("user", "Why?", lead="Notes:\n", notes=(Note("a1", "- So.\n"), Note("b2", "- Thus.\n")))
+    pieces = chat.lay_out(Prompt((*TURNS[:3], asked), shared=3))
+    assert [piece for piece in pieces if not piece.layout] == [
+        Piece("Be brief.", fixed=True),
+        Piece("One?", fixed=True),
+        Piece("Two.", fixed=True),
+        Piece("Notes:\n", fixed=True),
+        Piece("- So.\n", note="a1"),
+        Piece("- Thus.\n", note="b2"),
+        Piece("Why?"),
+    ]
+    assert text(pieces).endswith(f"<user>{asked.text}<assistant>")
 
 
 def test_contents_that_look_like_jinja_or_placeholders_stay_as_they_are() -> None:
@@ -48,7 +64,7 @@ def test_contents_that_look_like_jinja_or_placeholders_stay_as_they_are() -> Non
 @pytest.mark.parametrize("template", [GEMMA, "{% for m in messages if m.role != 'system' %}[{{ m.content }}]{% endfor %}"])
 def test_a_system_message_that_the_template_cannot_take_goes_to_the_user(template: str) -> None:
     pieces = TemplateChat(template, bos="<bos>", eos="").lay_out(Prompt(TURNS))
-    assert next(piece.text for piece in pieces if not piece.layout) == "Be brief.\n\nOne?"
+    assert [piece for piece in pieces if not piece.layout][:2] == [Piece("Be brief.\n\n", fixed=True), Piece("One?")]
     assert text(pieces).count("Be brief.") == 1
 
 

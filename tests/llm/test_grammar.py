@@ -8,6 +8,7 @@ from typing import Any
 
 import llama_cpp
 import pytest
+from bringing import answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_gguf import SPECIAL, write_tiny
@@ -108,7 +109,7 @@ def test_llama_cpp_takes_the_values_of_a_schema_and_no_others(model: LlamaModel,
 def test_whatever_a_model_says_is_of_the_schema(model: LlamaModel, pair: Pair, seed: int) -> None:
     schema = JsonSchema(pair[0])
     sampling = Sampling(max_tokens=1500, temperature=50.0, seed=seed, grammar=schema.grammar)
-    schema.read("".join(model.generate(PROMPT, sampling, lambda: None)))
+    schema.read(answer(model, PROMPT, sampling))
 
 
 @pytest.mark.model
@@ -123,7 +124,7 @@ def test_whatever_a_model_says_is_of_the_schema(model: LlamaModel, pair: Pair, s
 )
 def test_the_real_model_answers_in_json(smollm: LlamaModel, properties: dict[str, Any]) -> None:
     schema = JsonSchema({"type": "object", "properties": properties, "required": list(properties)})
-    value = schema.read("".join(smollm.generate(PROMPT, Sampling(200, grammar=schema.grammar), lambda: None)))
+    value = schema.read(answer(smollm, PROMPT, Sampling(200, grammar=schema.grammar)))
     assert list(value) == list(properties)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import llama_cpp
 import pytest
+from bringing import answer
 
 from espeer.errors import ModelError
 from espeer.llm.grammar import MAX_GRAMMAR, MAX_GROUPS
@@ -15,10 +16,6 @@ from espeer.llm.model import Message, Prompt, Sampling
 from espeer.llm.sampler import Sampler
 
 PROMPT = Prompt((Message("user", "abc"),))
-
-
-def answer(model: LlamaModel, sampling: Sampling) -> str:
-    return "".join(model.generate(PROMPT, sampling, lambda: None))
 
 
 class EveryToken(Sampler):
@@ -35,19 +32,19 @@ def test_one_token_asked_about_gives_the_likeliest_allowed(
     tiny: Callable[..., LlamaModel], monkeypatch: pytest.MonkeyPatch, grammar: str
 ) -> None:
     model = tiny()
-    said = answer(model, Sampling(30, grammar=grammar))
-    monkeypatch.setattr("espeer.llm.llama.Sampler", EveryToken)
-    assert said == answer(model, Sampling(30, grammar=grammar)) != ""
+    said = answer(model, PROMPT, Sampling(30, grammar=grammar))
+    monkeypatch.setattr("espeer.llm.runs.Sampler", EveryToken)
+    assert said == answer(model, PROMPT, Sampling(30, grammar=grammar)) != ""
 
 
 def test_tokens_come_out_as_likely_as_when_all_are_asked_about(tiny: Callable[..., LlamaModel]) -> None:
     model, draws = tiny(), 1500
-    answer(model, Sampling(1))  # brings the logits after the prompt into llama.cpp's output
+    answer(model, PROMPT, Sampling(1))  # brings the logits after the prompt into llama.cpp's output
     counts: dict[type[Sampler], Counter[bytes]] = {Sampler: Counter(), EveryToken: Counter()}
     for kind, counted in counts.items():
         for seed in range(draws):
             with closing(kind(model._vocabulary, Sampling(temperature=30.0, seed=seed, grammar="root ::= [a-z]"))) as sampler:
-                counted[model._vocabulary.piece(sampler.choose(model._handle))] += 1
+                counted[model._vocabulary.piece(sampler.choose(model._context.handle))] += 1
     one, every = counts.values()
     for said in one | every:  # four standard deviations of the difference
         mean = (one[said] + every[said]) / 2
@@ -61,8 +58,8 @@ def test_tokens_come_out_as_likely_as_when_all_are_asked_about(tiny: Callable[..
 def test_a_dead_end_is_an_error_and_the_model_lives_on(tiny: Callable[..., LlamaModel], grammar: str) -> None:
     model = tiny()
     with pytest.raises(ModelError, match="no token of the model may follow; correct the grammar"):
-        answer(model, Sampling(200, grammar=grammar))
-    assert answer(model, Sampling(9, grammar='root ::= "yes"')) == "yes"
+        answer(model, PROMPT, Sampling(200, grammar=grammar))
+    assert answer(model, PROMPT, Sampling(9, grammar='root ::= "yes"')) == "yes"
 
 
 @pytest.mark.parametrize(
@@ -70,12 +67,12 @@ def test_a_dead_end_is_an_error_and_the_model_lives_on(tiny: Callable[..., Llama
 )
 def test_what_llama_cpp_must_not_be_given(tiny: Callable[..., LlamaModel], grammar: str) -> None:
     with pytest.raises(ModelError, match="too long or too deep, or has a NUL"):
-        answer(tiny(), Sampling(9, grammar=grammar))
+        answer(tiny(), PROMPT, Sampling(9, grammar=grammar))
 
 
 def test_the_deepest_grammar_that_is_taken(tiny: Callable[..., LlamaModel]) -> None:
     grammar = f"root ::= {'(' * MAX_GROUPS}[a]{')' * MAX_GROUPS}"
-    assert answer(tiny(), Sampling(9, grammar=grammar)) == "a"
+    assert answer(tiny(), PROMPT, Sampling(9, grammar=grammar)) == "a"
 
 
 def test_closing_again_does_nothing(tiny: Callable[..., LlamaModel]) -> None:
