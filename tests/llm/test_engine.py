@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepped import DEADLINE, SteppedModel, ask, question
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -452,6 +452,30 @@ async def test_stopping_while_busy_tells_everyone_and_closes_all_runs(model: Ste
         await engine.idle(1)
 
 
+class Gone(BaseException):
+    """What no model should raise."""
+
+
+async def test_nobody_waits_for_an_engine_that_broke_down(model: SteppedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(runs: Sequence[Run]) -> None:
+        raise Gone
+
+    monkeypatch.setattr(model, "step", step)
+    engine = Engine(model)
+
+    async def request() -> None:
+        with pytest.raises(ModelError, match="stopping"):
+            await engine.complete(ask("x"))
+
+    async with trio.open_nursery() as requests:
+        requests.start_soon(request)
+        await wait_all_tasks_blocked()
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await engine.run()
+    assert caught.group_contains(Gone)
+    assert engine.stopped
+
+
 async def test_one_thread_does_all_the_work(nursery: trio.Nursery, model: SteppedModel) -> None:
     engine = Engine(model)
     await nursery.start(engine.run)
@@ -570,6 +594,7 @@ class Caller:
 CALLERS = st.builds(Caller, st.sampled_from(Priority), st.integers(0, 5), st.integers(1, 6), st.integers(0, 7))
 
 
+@settings(max_examples=50, deadline=None)  # each starts an event loop, which other processes can hold up
 @given(callers=st.lists(CALLERS, max_size=8), width=st.integers(1, 3))
 def test_any_mixture_of_callers(callers: list[Caller], width: int) -> None:
     model = SteppedModel(width=width)

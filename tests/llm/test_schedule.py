@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -85,3 +86,4 @@ class Turns(RuleBasedStateMachine):
 
 
 TestTurns = Turns.TestCase
+TestTurns.settings = settings(max_examples=50)
