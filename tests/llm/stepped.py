@@ -64,6 +64,7 @@ class SteppedModel(FakeModel):
     Asked ``@2 one two three``, it is held up in its step 2 (they count from 0), once, until it is interrupted or let go.
 
     :ivar log: what each step was for; interrupted ones are put in brackets.
+    :ivar calls: of steps.
     :ivar threads: those it was used in.
     """
 
@@ -73,6 +74,7 @@ class SteppedModel(FakeModel):
         self.runs: list[SteppedRun] = []
         self.log: list[str] = []
         self.threads: set[int] = set()
+        self.calls = 0
         self.interrupts = 0
         self.held = threading.Event()
         self._go = threading.Event()
@@ -100,6 +102,7 @@ class SteppedModel(FakeModel):
 
     def step(self, runs: Sequence[Run]) -> None:
         self.touch()
+        self.calls += 1
         with self._users:
             ours = [run for run in runs if isinstance(run, SteppedRun)]
             assert 0 < len(ours) <= self.width

@@ -97,6 +97,30 @@ async def test_background_gives_way_in_the_middle_of_a_step_and_goes_on(
     assert model.log == ["a b c"] * step + ["(a b c)", "now"] + ["a b c"] * (3 - step)
 
 
+async def test_what_is_overtaken_while_it_begins_is_not_stepped(
+    nursery: trio.Nursery, model: SteppedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, begun, go_on = model.generate, threading.Event(), threading.Event()
+
+    def slow_begin(prompt: Prompt, sampling: Sampling) -> Run:
+        if question(prompt) == "later":
+            begun.set()
+            assert go_on.wait(DEADLINE)
+        return begin(prompt, sampling)
+
+    monkeypatch.setattr(model, "generate", slow_begin)
+    engine = Engine(model)
+    await nursery.start(engine.run)
+    async with trio.open_nursery() as requests:
+        requests.start_soon(partial(engine.complete, ask("later"), priority=Priority.REFINE))
+        await trio.to_thread.run_sync(begun.wait, DEADLINE)
+        requests.start_soon(engine.complete, ask("now"))
+        await until_waiting(engine)
+        go_on.set()
+    assert model.log == ["now", "later"]
+    assert model.interrupts == 0
+
+
 async def test_warming_gives_way_too(nursery: trio.Nursery, model: SteppedModel) -> None:
     engine = Engine(model)
     await nursery.start(engine.run)
@@ -543,6 +567,7 @@ async def test_what_is_warm_is_not_warmed_again(nursery: trio.Nursery, model: St
     await engine.warm(ask("a"), 4)
     await engine.warm(ask("a"), 5)
     assert model.log == ["a", "a"]
+    assert model.calls == 2  # none for nothing
     assert model.statistics() == {"warmed": 2}
 
 
