@@ -13,6 +13,7 @@ from espeer.cli.experiences import app as experiences
 from espeer.cli.invite import invite
 from espeer.cli.learn import learn
 from espeer.cli.look import id_, peers, recall, status
+from espeer.cli.model import app as model
 from espeer.cli.node import node
 from espeer.cli.refine import refine
 from espeer.cli.sim import app as sim
@@ -53,6 +54,7 @@ app.command(status)
 app.command(id_, name="id")
 app.command(experiences)
 app.command(refine)
+app.command(model)
 app.command(demo)
 app.command(sim)
 

@@ -116,13 +116,19 @@ async def measure(engine: Engine) -> Calibration:
 
     :raises QueueFull, ModelError: as :meth:`Engine.score`.
     """
-    right: dict[Method, int] = {"letter": 0, "text": 0}
-    for method in right:
+    right = {method: sum(answers) for method, answers in (await answer(engine)).items()}
+    return Calibration(right["letter"] / len(CALIBRATION), right["text"] / len(CALIBRATION))
+
+
+async def answer(engine: Engine) -> dict[Method, list[bool]]:
+    """Which of :data:`CALIBRATION` the model has right, asked each way. As :func:`measure`."""
+    right: dict[Method, list[bool]] = {"letter": [], "text": []}
+    for method, answers in right.items():
         for item in CALIBRATION:
             prompt, continuations = prompts.choose(item.question, item.choices, [item.passage] if item.passage else [], method)
             scores = await engine.score(prompt, continuations, priority=Priority.DISTIL)
-            right[method] += pick(scores, method)[0] == item.answer
-    return Calibration(right["letter"] / len(CALIBRATION), right["text"] / len(CALIBRATION))
+            answers.append(pick(scores, method)[0] == item.answer)
+    return right
 
 
 def load(digest: str, cache: Path | None = None) -> Calibration | None:

@@ -1,5 +1,6 @@
 """Open a model by what the user calls it."""
 
+from pathlib import Path
 from typing import Final
 
 from espeer.llm.fake import FakeModel
@@ -21,7 +22,11 @@ def open_model(spec: str | None, *, context: int | None = None, threads: int | N
     """
     if spec == FAKE:
         return FakeModel() if context is None else FakeModel(context=context)
-    path = optimised(resolve(spec))
+    return open_file(optimised(resolve(spec)), context=context, threads=threads)
+
+
+def open_file(path: Path, *, context: int | None = None, threads: int | None = None) -> Model:
+    """Load a GGUF file just as it is. Otherwise as :func:`open_model`."""
     from espeer.llm.llama import LlamaModel  # noqa: PLC0415 - 0.3 s to import, not needed by those who use the fake
 
     return LlamaModel.load(path, context=context, threads=threads)

