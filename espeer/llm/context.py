@@ -6,6 +6,7 @@ that takes a hundred to evaluate.
 """
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -86,6 +87,11 @@ class Context:
     def shifts(self) -> bool:
         """Whether the positions of evaluated tokens can be changed."""
         return bool(llama_cpp.llama_memory_can_shift(self._memory))
+
+    @property
+    def build(self) -> str:
+        """What shapes a state besides the weights: a state is of no use to another build."""
+        return f"llama-cpp-python {llama_cpp.__version__}, f16, no flash attention, {sys.byteorder} endian"
 
     def open(self) -> int:
         """A new, empty sequence."""

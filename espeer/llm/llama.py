@@ -53,7 +53,7 @@ class LlamaModel:
         self._chat = _chat(self._vocabulary)
         self._states = states
         self._joins = keeps and context.shifts and not native.is_recurrent(model)
-        self._placer = Placer(context, states, model=f"{digest} llama-cpp-python {llama_cpp.__version__}")
+        self._placer = Placer(context, states, model=f"{digest}, {context.build}")
 
     @classmethod
     def load(
@@ -190,6 +190,7 @@ class LlamaModel:
         self._closed = True
         for run in tuple(self._active):
             run.close()
+        self._states.flush()
         self._context.close()
         llama_cpp.llama_model_free(self._model)
 

@@ -1,8 +1,9 @@
 """What espeer asks of a language model, and the values that go in and come out.
 
 A model is synchronous. It works on several requests at once, in steps: :class:`espeer.llm.engine.Engine` says which of them
-each step is for. All calls come from one thread at a time, but for :meth:`Model.interrupt`. Contents of messages are plain
-text: a model must never read a chat-template token in them as a special token.
+each step is for. All calls come from one thread at a time, but for ``count``, ``size``, ``statistics`` and ``interrupt``, which
+any thread may make at any time. Contents of messages are plain text: a model must never read a chat-template token in them as a
+special token.
 """
 
 from collections.abc import Sequence
@@ -170,11 +171,12 @@ class Model(Protocol):
         """Bring runs on by one evaluation, the first ones first; those there is no room for wait.
 
         What goes wrong becomes the ``error`` of the runs that it concerns. Runs that are not among ``runs`` keep what they
-        have, unless the room is needed: then it is worked out again when their turn comes.
+        have, unless the room is needed: then it is worked out again when their turn comes. There is always one run that goes
+        on, or fails.
         """
 
     def interrupt(self) -> None:
-        """End the step at work early, if there is one, or else the next; its runs lose that step. For any thread."""
+        """End the step at work early, if there is one, or else the next; its runs lose that step. Returns at once."""
 
     def statistics(self) -> dict[str, Any]:
         """What its caches hold and how often they were of use, for people to read; names and numbers."""

@@ -37,6 +37,9 @@ class Ask:
     taken: int = 0
 
 
+_WRITTEN: Final = 4
+"""So many states are written to disk in idle time after each warming: about as many as it makes."""
+
 Asking = Generator[Ask, None, None]
 
 
@@ -103,7 +106,7 @@ class Placer:
     def __init__(self, context: Context, states: States, *, model: str) -> None:
         self._context = context
         self._states = states
-        self._model = model
+        self._model = f"{model}, slots of {SLOT}"
         self._left: list[_Left] = []
 
     def place(self, lease: Lease, layout: Layout, tail: Sequence[int]) -> Generator[Ask, None, Place]:
@@ -131,6 +134,7 @@ class Placer:
         """Have the states of a prefix and of notes kept."""
         sequence = yield from self._prefix(lease, prefix)
         yield from self._note_states(lease, sequence, prefix, notes)
+        self._states.flush(_WRITTEN)
 
     def is_warm(self, prefix: Sequence[int], notes: Iterable[PlacedNote]) -> bool:
         """Whether :meth:`warm` has nothing to do."""
