@@ -10,6 +10,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from espeer.asking import AskOptions
 from espeer.config import Config
 from espeer.errors import (
     AddressInUse,
@@ -26,6 +27,7 @@ from espeer.errors import (
     MalformedRecord,
     ModelError,
     ModelNotFound,
+    ModelTimeout,
     ModelUnreadable,
     NetworkError,
     NodeNotRunning,
@@ -61,6 +63,7 @@ __all__ = [
     "AddressInUse",
     "Answer",
     "AnswerStream",
+    "AskOptions",
     "BadAddress",
     "BadSignature",
     "BrokenPromise",
@@ -81,6 +84,7 @@ __all__ = [
     "MalformedRecord",
     "ModelError",
     "ModelNotFound",
+    "ModelTimeout",
     "ModelUnreadable",
     "NetworkError",
     "Node",

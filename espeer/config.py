@@ -72,7 +72,9 @@ class Config:
     :ivar threads: threads for the model; None takes what the machine has.
     :ivar context: tokens of the model's context; None takes the model's own, up to 4,096.
     :ivar recall: how many experiences go into a prompt, at most.
-    :ivar answer_tokens: the most tokens of an answer.
+    :ivar answer_tokens: the most tokens of an answer. With a small context it is as many as there is room for.
+    :ivar answer_seconds: the most seconds that an answer may take; then it ends with what is there. None for no end.
+    :ivar warming: in idle time, work out for the model what experiences that are likely to be recalled will need.
     :ivar episode_size: an episode is closed when it has this many interactions.
     :ivar episode_age: an episode is closed this many seconds after its last interaction.
     :ivar repair_interval: seconds between repair rounds with a random peer.
@@ -114,6 +116,8 @@ class Config:
     context: int | None = None
     recall: int = 3
     answer_tokens: int = 128
+    answer_seconds: float | None = None
+    warming: bool = True
     episode_size: int = 4
     episode_age: float = 30.0
     repair_interval: float = 20.0
@@ -142,8 +146,9 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name.replace('_', '-')} is {value}; the least is {least}")
-        for name in ("episode_age", "repair_interval", "recall_seconds"):
-            if not 0 < getattr(self, name) < math.inf:
+        for name in ("episode_age", "repair_interval", "recall_seconds", "answer_seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name.replace('_', '-')} must be a number of seconds above 0")
         self._check_role()
         if self.refine_scale not in get_args(Scale):

@@ -1,6 +1,6 @@
 """The replica, as the network sees it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from espeer.errors import TypeNotHeld
 from espeer.keys import Keys, KeySet, Offer
@@ -11,14 +11,21 @@ from espeer.tasks import in_thread
 
 
 class ReplicaDoor:
-    """A :class:`espeer.p2p.door.Door` that blocks no other task while the database works."""
+    """A :class:`espeer.p2p.door.Door` that blocks no other task while the database works.
 
-    def __init__(self, replica: Replica) -> None:
+    :param tell: called when something new came in.
+    """
+
+    def __init__(self, replica: Replica, *, tell: Callable[[], None] = lambda: None) -> None:
         self._replica = replica
+        self._tell = tell
 
     async def add(self, records: Sequence[SignedRecord], *, via: str) -> int:
         """Take verified records, all or none; return how many were new."""
-        return len(await in_thread(lambda: self._replica.add(records, via=via)))
+        new = await in_thread(lambda: self._replica.add(records, via=via))
+        if new:
+            self._tell()
+        return len(new)
 
     async def keys(self, type: str) -> Keys:
         """Return the keys of all records known of a type."""

@@ -19,6 +19,7 @@ EspeerError
  │   ├─ ModelNotFound          no such file, package or hub entry
  │   ├─ ModelUnreadable        llama.cpp cannot load it
  │   ├─ PromptTooLong          does not fit the model's context
+ │   ├─ ModelTimeout           no answer in the time that it was given
  │   └─ QueueFull              too many requests wait already
  ├─ NetworkError           libp2p
  │   ├─ BadAddress             not a usable multiaddr
@@ -110,6 +111,10 @@ class ModelUnreadable(ModelError):
 
 class PromptTooLong(ModelError):
     """The prompt and its answer do not fit the model's context."""
+
+
+class ModelTimeout(ModelError):
+    """The model had not begun to answer when the time for it was over."""
 
 
 class QueueFull(ModelError):

@@ -1,23 +1,30 @@
 """Augmented inference: recall, pack what was recalled into the prompt, answer (paper section 3, "augmented inference")."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from math import exp
+from typing import Final
 
 import trio
 
-from espeer.errors import PromptTooLong
+from espeer.asking import MAX_SEED, AskOptions, Ending
+from espeer.errors import ModelTimeout, PromptTooLong
 from espeer.lifecycle import prompts
 from espeer.lifecycle.choice import Method, pick
 from espeer.lifecycle.classify import by_evidence
-from espeer.llm.engine import Engine
-from espeer.llm.model import Prompt, Sampling
+from espeer.llm.engine import Engine, Pieces
+from espeer.llm.model import Note, Prompt, Sampling
+from espeer.packing import Text, pack
 from espeer.recall import Recall
 from espeer.replica import Hit
 
-_CONFIDENCE_TOKENS = 48
+_CONFIDENCE_TOKENS: Final = 48
 """What the question for the confidence adds to a prompt, with room to spare."""
+
+_ANSWER_SHARE: Final = 4
+"""What is recalled leaves this part of the context to the answer at most: a fourth. Only room that nobody needs is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,9 @@ class Answer:
     :ivar text: the answer.
     :ivar experiences: what stood in the prompt, best first; empty for plain inference.
     :ivar type: the topic type of the question, by what was recalled for it; None if nothing was.
-    :ivar confidence: the model's own probability that its answer is right, 0 to 1.
+    :ivar confidence: the model's own probability that its answer is right, 0 to 1; None where there was no time to ask it.
+    :ivar finish: why the answer ended: "stop" (by itself, or at a stop text), "length", "loop" (it said the same again and
+        again), or "time".
     :ivar ttft_ms: milliseconds from the call to the first piece of the answer: recall, queue and prefill.
     :ivar unreached: topic types that could not be recalled: nobody who holds them answered in time.
     """
@@ -37,7 +46,8 @@ class Answer:
     text: str
     experiences: tuple[Hit, ...]
     type: str | None
-    confidence: float
+    confidence: float | None
+    finish: Ending
     ttft_ms: float
     unreached: tuple[str, ...] = ()
 
@@ -73,104 +83,185 @@ Capture = Callable[[str, str, Sequence[Hit]], Awaitable[int]]
 class AnswerStream:
     """An answer as it comes: iterate over its pieces of text, then call :meth:`answer`.
 
-    :param started: when the question came, by trio's clock: the time to first token counts from then.
+    :param finish: makes the answer, of its text, its time to the first token, and why it ended.
+    :param clock: of this one question.
     """
 
-    def __init__(
-        self, pieces: AsyncIterator[str], finish: Callable[[str, float], Awaitable[Answer]], *, started: float
-    ) -> None:
+    def __init__(self, pieces: Pieces, finish: Callable[[str, float, Ending], Awaitable[Answer]], *, clock: "_Clock") -> None:
         self._pieces = pieces
         self._finish = finish
-        self._started = started
+        self._clock = clock
         self._ttft_ms: float | None = None
         self._text = ""
+        self._late = False
 
     def __aiter__(self) -> AsyncIterator[str]:
         """Iterate over the pieces that did not come yet."""
         return self
 
     async def __anext__(self) -> str:
-        """Return the next piece of text."""
-        piece = await anext(self._pieces)
-        if self._ttft_ms is None:
-            self._ttft_ms = _since(self._started)
-        self._text += piece
-        return piece
+        """Return the next piece of text.
+
+        :raises ModelTimeout: there is none, and the time is over.
+        """
+        if self._late:
+            raise StopAsyncIteration
+        with trio.move_on_at(self._clock.deadline):
+            piece = await anext(self._pieces)
+            if self._ttft_ms is None:
+                self._ttft_ms = self._clock.elapsed_ms
+            self._text += piece
+            return piece
+        if not self._text:
+            raise self._clock.late
+        self._late = True
+        raise StopAsyncIteration
+
+    @property
+    def finish(self) -> Ending | None:
+        """Why the answer ended; None before it has."""
+        return "time" if self._late else self._pieces.finish
 
     async def answer(self) -> Answer:
         """Take what is left of the answer, have the model judge it, and return the whole."""
         async for _ in self:
             pass
-        return await self._finish(self._text, _since(self._started) if self._ttft_ms is None else self._ttft_ms)
+        ttft_ms = self._clock.elapsed_ms if self._ttft_ms is None else self._ttft_ms
+        return await self._finish(self._text, ttft_ms, self.finish or "stop")
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """When a question came, by trio's clock, and how many seconds it may take: the time to first token counts from then."""
+
+    started: float
+    seconds: float
+
+    @property
+    def deadline(self) -> float:
+        return self.started + self.seconds
+
+    @property
+    def elapsed_ms(self) -> float:
+        return (trio.current_time() - self.started) * 1000
+
+    @property
+    def late(self) -> ModelTimeout:
+        return ModelTimeout(
+            f"the model did not begin to answer within {self.seconds:g} s; allow it more, or try again when it has less to do"
+        )
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Break the block off when the time is over.
+
+        :raises ModelTimeout: then.
+        """
+        with trio.move_on_at(self.deadline) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise self.late
 
 
 class Inference:
     """Answers questions with what is recalled for them.
 
-    :param answer_tokens: the most tokens of an answer; this much of the context is kept free for it.
+    :param answer_tokens: the most tokens of an answer, where a question does not say.
+    :param answer_seconds: the most seconds that an answer may take; None for as long as it takes.
     """
 
-    def __init__(self, engine: Engine, recall: Recall, *, answer_tokens: int) -> None:
+    def __init__(self, engine: Engine, recall: Recall, *, answer_tokens: int, answer_seconds: float | None) -> None:
         self._engine = engine
         self._recall = recall
-        self._answer_tokens = answer_tokens
+        self._usual = AskOptions(max_tokens=answer_tokens, timeout=answer_seconds)
 
     @asynccontextmanager
-    async def stream(self, question: str, *, recall: int, type: str | None, capture: Capture) -> AsyncIterator[AnswerStream]:
+    async def stream(
+        self, question: str, *, recall: int, type: str | None, options: AskOptions, capture: Capture
+    ) -> AsyncIterator[AnswerStream]:
         """Answer a question piece by piece; leaving the block stops the model."""
-        started = trio.current_time()
-        found = await self._recall.recall(question, recall, type=type)
-        reserve = 2 * self._answer_tokens + _CONFIDENCE_TOKENS  # the answer stands in the prompt that asks for its confidence
-        prompt, used = await self._packed(found.hits, lambda notes: prompts.ask(question, notes), reserve)
+        options = self._with_defaults(options)
+        clock = _Clock(trio.current_time(), options.seconds)
+        with clock.in_time():
+            found = await self._recall.recall(question, recall, type=type)
+        wanted = options.max_tokens or 1
+        reserve = min(wanted, self._engine.model.context // _ANSWER_SHARE) + _CONFIDENCE_TOKENS
+        packed = self._packed(found.hits, lambda notes: prompts.ask(question, notes), reserve)
 
-        async def finish(text: str, ttft_ms: float) -> Answer:
-            confidence = await self._confidence(prompt, text)
-            number = await capture(question, text, used)
-            return Answer(number, text.strip(), used, type or by_evidence(used), confidence, ttft_ms, found.unreached)
+        async def finish(text: str, ttft_ms: float, ending: Ending) -> Answer:
+            confidence = None
+            if ending != "time":
+                with trio.move_on_at(clock.deadline):
+                    confidence = await self._confidence(packed.prompt, text)
+            number = await capture(question, text, packed.used)
+            shown_type = type or by_evidence(packed.used)
+            return Answer(number, text.strip(), packed.used, shown_type, confidence, ending, ttft_ms, found.unreached)
 
-        sampling = Sampling(max_tokens=self._answer_tokens)
-        async with self._engine.stream(prompt, sampling) as pieces:
-            yield AnswerStream(pieces, finish, started=started)
+        sampling = Sampling(
+            max_tokens=min(wanted, self._engine.model.context - packed.size - _CONFIDENCE_TOKENS),
+            temperature=options.temperature,
+            seed=options.seed or 0,
+            stop=options.stop,
+        )
+        async with self._engine.stream(packed.prompt, sampling) as pieces:
+            yield AnswerStream(pieces, finish, clock=clock)
+
+    def _with_defaults(self, options: AskOptions) -> AskOptions:
+        """Fill in what a question leaves to the node."""
+        return replace(
+            options,
+            max_tokens=options.max_tokens or self._usual.max_tokens,
+            timeout=options.timeout or self._usual.timeout,
+            seed=random.randint(0, MAX_SEED) if options.seed is None else options.seed,  # noqa: S311 - nothing secret
+        )
 
     async def choose(self, question: str, choices: Sequence[str], *, recall: int, type: str | None, method: Method) -> Choice:
         """Pick the likeliest of several answers."""
         started = trio.current_time()
         found = await self._recall.recall(question, recall, type=type)
         longest = max(self._engine.model.count(choice) for choice in choices) + 8
-        prompt, used = await self._packed(
-            found.hits, lambda notes: prompts.choose(question, choices, notes, method)[0], longest
-        )
-        continuations = prompts.choose(question, choices, [hit.experience.text for hit in used], method)[1]
-        index, probabilities = pick(await self._engine.score(prompt, continuations), method)
+        packed = self._packed(found.hits, lambda notes: prompts.choose(question, choices, notes, method)[0], longest)
+        continuations = prompts.choose(question, choices, (), method)[1]
+        index, probabilities = pick(await self._engine.score(packed.prompt, continuations), method)
+        elapsed_ms = (trio.current_time() - started) * 1000
         return Choice(
-            index, choices[index], probabilities[index], tuple(probabilities), used, method, _since(started), found.unreached
+            index, choices[index], probabilities[index], tuple(probabilities), packed.used, method, elapsed_ms, found.unreached
         )
 
-    async def _packed(
-        self, hits: Sequence[Hit], form: Callable[[Sequence[str]], Prompt], reserve: int
-    ) -> tuple[Prompt, tuple[Hit, ...]]:
+    def _packed(self, hits: Sequence[Hit], form: Callable[[Sequence[Note]], Prompt], reserve: int) -> "_Packed":
         """Take in experiences, best first, while the prompt and the reserve fit the model's context.
 
         :raises PromptTooLong: not even the question alone fits.
         """
-        room = self._engine.model.context - reserve
-        used: tuple[Hit, ...] = ()
-        prompt = form([])
-        if self._engine.model.size(prompt) > room:
+        model = self._engine.model
+        texts = [Text(hit.id, hit.experience.text) for hit in hits]
+        taken = pack(texts, lambda notes: model.size(form(notes)), model.context - reserve)
+        prompt = form([packed.note for packed in taken])
+        size = model.size(prompt)
+        if size + reserve > model.context:
             raise PromptTooLong(
-                f"the question does not fit the model's context of {self._engine.model.context} tokens; shorten it"
+                f"the question does not fit the model's context of {model.context:,} tokens; shorten it: with what goes around it "
+                f"it has {size:,}, and {max(0, model.context - reserve):,} are free for it"
             )
-        for hit in hits:
-            longer = form([*(before.experience.text for before in used), hit.experience.text])
-            if self._engine.model.size(longer) <= room:
-                prompt, used = longer, (*used, hit)
-        return prompt, used
+        return _Packed(prompt, size, tuple(hits[packed.index] for packed in taken))
 
     async def _confidence(self, asked: Prompt, text: str) -> float:
         """Return the model's probability of "Yes" against "No" when asked whether its answer is right."""
-        yes, no = await self._engine.score(prompts.confidence(asked, text), ("Yes", "No"))
-        return 1 / (1 + exp(no.logprob - yes.logprob))
+        while True:
+            try:
+                yes, no = await self._engine.score(prompts.confidence(asked, text), ("Yes", "No"))
+            except PromptTooLong:  # an answer can have more tokens when it is read than when it was written
+                if not text:
+                    raise
+                text = text[: len(text) // 2]
+            else:
+                return 1 / (1 + exp(no.logprob - yes.logprob))
 
 
-def _since(started: float) -> float:
-    return (trio.current_time() - started) * 1000
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A prompt, its size in tokens, and the experiences that are in it, best first."""
+
+    prompt: Prompt
+    size: int
+    used: tuple[Hit, ...]

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import asdict
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import trio
 
+from espeer.asking import AskOptions
 from espeer.config import Config
 from espeer.errors import InputError, NetworkError
 from espeer.inference import Answer, AnswerStream, Choice
@@ -32,6 +33,8 @@ from espeer.status import Learnt, Status
 from espeer.store import MAX_ROW
 from espeer.tasks import background, in_thread
 from espeer.text import MAX_INPUT, clean
+
+_USUAL: Final = AskOptions()
 
 log = get_logger(__name__)
 
@@ -110,6 +113,8 @@ class Node:
                     await nursery.start(parts.learner.run)
                 if self.config.refining and parts.here:
                     await nursery.start(parts.here.refiner.run)
+                if self.config.warming:
+                    await nursery.start(parts.warming.run)
                 if parts.client:
                     nursery.start_soon(parts.client.submitter.run)
                 self._opened = parts
@@ -124,7 +129,9 @@ class Node:
     # -- asking
 
     @asynccontextmanager
-    async def stream(self, question: str, *, recall: int | None = None, type: str | None = None) -> AsyncIterator[AnswerStream]:
+    async def stream(
+        self, question: str, *, recall: int | None = None, type: str | None = None, options: AskOptions = _USUAL
+    ) -> AsyncIterator[AnswerStream]:
         """Answer a question as it comes.
 
         ::
@@ -138,20 +145,25 @@ class Node:
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
         k = self.config.recall if recall is None else _at_least(0, recall, "recall")
-        self._parts.recall.check(type)
-        async with self._parts.inference.stream(question, recall=k, type=type, capture=self._capture) as stream:
+        parts = self._parts
+        parts.recall.check(type)
+        async with parts.inference.stream(question, recall=k, type=type, options=options, capture=self._capture) as stream:
             yield stream
 
-    async def ask(self, question: str, *, recall: int | None = None, type: str | None = None) -> Answer:
+    async def ask(
+        self, question: str, *, recall: int | None = None, type: str | None = None, options: AskOptions = _USUAL
+    ) -> Answer:
         """Answer a question with the experiences that fit it best, or plainly where none fits.
 
         :param recall: the most experiences to use; 0 for plain inference; None for the node's setting.
         :param type: use only experiences of this topic type. If only other nodes hold it, they are asked, and see the question.
+        :param options: length, sampling and time of the answer.
         :raises InputError: the question is empty or too long.
         :raises PromptTooLong: it does not fit the model's context.
+        :raises ModelTimeout: there was no piece of an answer in the time that it may take.
         :raises QueueFull: too many requests wait for the model.
         """
-        async with self.stream(question, recall=recall, type=type) as stream:
+        async with self.stream(question, recall=recall, type=type, options=options) as stream:
             return await stream.answer()
 
     async def choose(
@@ -346,6 +358,7 @@ class Node:
             learning=self._parts.learner.waiting,
             queued=await in_thread(len, self._parts.client.queue) if self._parts.client else 0,
             waiting=self._parts.engine.waiting,
+            engine=self._parts.engine.model.statistics(),
             network=asdict(self._parts.swarm.counters) if self._parts.swarm else {},
         )
 
@@ -353,7 +366,9 @@ class Node:
         """Store an answered question; it is learnt from only when feedback comes."""
         interaction = Interaction(0, self._clock(), question, response, source="answer")
         ids = [bytes.fromhex(hit.id) for hit in used]
-        return (await in_thread(lambda: self._parts.store.add_interaction(interaction, ready=False, used=ids))).id
+        stored = await in_thread(lambda: self._parts.store.add_interaction(interaction, ready=False, used=ids))
+        self._parts.warming.wake()
+        return stored.id
 
     def _check_held(self, type: str | None) -> None:
         if type is not None and type not in self.config.types:

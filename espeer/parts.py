@@ -11,10 +11,11 @@ from espeer.door import NoDoor, ReplicaDoor
 from espeer.folder import claimed, identity_path, index_path, peers_path, store_path
 from espeer.inference import Inference
 from espeer.lifecycle.learner import Learner
+from espeer.lifecycle.prompts import note
 from espeer.lifecycle.refiner import Refiner, Settings
 from espeer.lifecycle.submitter import Submitter
 from espeer.llm.engine import Engine
-from espeer.llm.model import Model
+from espeer.llm.model import Model, Note
 from espeer.llm.shared import load_model
 from espeer.membership import remember, settle
 from espeer.p2p.door import Door
@@ -28,6 +29,7 @@ from espeer.store import Store
 from espeer.submissions import Queue
 from espeer.tasks import in_thread
 from espeer.tokens import Tokenizer
+from espeer.warming import Warming
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Parts:
     inference: Inference
     recall: Recall
     learner: Learner
+    warming: Warming
     swarm: Swarm | None
     here: Here | None
     client: Client | None
@@ -92,7 +95,8 @@ async def open_parts(
         model = model or await load_model(config.model, context=config.context, threads=config.threads)
         stack.callback(model.close)
         engine = Engine(model)
-    door = NoDoor() if replica is None else ReplicaDoor(replica)
+    warming = _make_warming(config, replica, engine)
+    door = NoDoor() if replica is None else ReplicaDoor(replica, tell=warming.wake)
     swarm = None if config.offline else _make_swarm(config, identity, door, clock)
     if member is not None:  # not before: a start that fails must not bind the folder to a network
         await in_thread(remember, config.data, member)
@@ -103,6 +107,7 @@ async def open_parts(
     client = _make_client(queue, swarm) if swarm and replica is None else None
 
     def publish(new: Sequence[SignedRecord]) -> None:
+        warming.wake()
         if client:
             client.submitter.wake()
         elif swarm:
@@ -133,15 +138,25 @@ async def open_parts(
         store=store,
         identity=identity,
         engine=engine,
-        inference=Inference(engine, recall, answer_tokens=config.answer_tokens),
+        inference=Inference(engine, recall, answer_tokens=config.answer_tokens, answer_seconds=config.answer_seconds),
         recall=recall,
         learner=learner,
+        warming=warming,
         swarm=swarm,
         here=None
         if replica is None
         else Here(replica, _make_refiner(config, replica, engine, identity=identity, sign=sign, clock=clock)),
         client=client,
     )
+
+
+def _make_warming(config: Config, replica: Replica | None, engine: Engine) -> Warming:
+    async def likely(limit: int) -> list[Note]:
+        """Give what is held here; a client, that holds nothing, warms what its prompts begin with."""
+        held = await in_thread(replica.likely, limit) if replica is not None and config.recall else []
+        return [note(one.id, one.experience.text) for one in held if one.experience is not None]
+
+    return Warming(engine, likely, ranks=config.recall)
 
 
 def _make_client(queue: Queue, swarm: Swarm) -> Client:

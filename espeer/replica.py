@@ -10,7 +10,7 @@ and index in step.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import starmap
+from itertools import islice, starmap, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +44,8 @@ MAX_KNOWN: Final = 1_000_000
 """The most records of a type that are known, evicted ones too; further ones from other nodes are refused (100 MB of memory)."""
 MIN_COVERAGE: Final = 0.15
 """A recalled experience holds at least this share of the query's terms; below it, a shared word is chance."""
+LATELY: Final = 500
+"""What was used in the answers to so many last interactions was used lately."""
 
 log = get_logger(__name__)
 
@@ -256,6 +258,14 @@ class Replica:
         """Return the newest active experiences, newest first."""
         with self._lock:
             return [self._held(id_) for id_ in self.store.newest(ACTIVE, self.types if type is None else (type,), limit)]
+
+    def likely(self, limit: int) -> list[Held]:
+        """Return active experiences that are likely to be recalled: those used most lately, and the newest, in turn."""
+        with self._lock:
+            used = self.store.used_most(ACTIVE, self.types, limit, of_last=LATELY)
+            newest = self.store.newest(ACTIVE, self.types, limit)
+            ids = dict.fromkeys(id_ for pair in zip_longest(used, newest) for id_ in pair if id_ is not None)
+            return [self._held(id_) for id_ in islice(ids, limit)]
 
     def find(self, prefix: str) -> bytes:
         """Return the one id that begins with ``prefix`` (hexadecimal).

@@ -1,6 +1,7 @@
 """What a node says of itself and of what it was given (pure)."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Status:
     :ivar learning: interactions and episodes that are not distilled yet.
     :ivar queued: a client's experiences that no server has yet.
     :ivar waiting: requests that wait for the model.
+    :ivar engine: what the model keeps in its caches, and how often that was of use; names and numbers.
     :ivar network: what went over the network since the start.
     """
 
@@ -44,4 +46,5 @@ class Status:
     learning: int
     queued: int
     waiting: int
+    engine: dict[str, Any] = field(default_factory=dict)
     network: dict[str, int] = field(default_factory=dict)

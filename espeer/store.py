@@ -293,6 +293,14 @@ class Store:
             WHERE v.state = ? AND r.type IN ({", ".join("?" * len(types))}) ORDER BY r.seq DESC LIMIT ?"""  # noqa: S608 - marks only
         return [row[0] for row in self.rows(query, (state, *types, limit))]
 
+    def used_most(self, state: str, types: Sequence[str], limit: int, *, of_last: int) -> list[bytes]:
+        """Return the ids of the records in a state that most of the last interactions used, the most used first."""
+        query = f"""SELECT u.record FROM uses u JOIN view v ON v.record = u.record JOIN records r ON r.id = u.record
+            WHERE u.interaction > (SELECT coalesce(max(id), 0) FROM interactions) - ? AND v.state = ?
+            AND r.type IN ({", ".join("?" * len(types))})
+            GROUP BY u.record ORDER BY count(*) DESC, max(u.interaction) DESC LIMIT ?"""  # noqa: S608 - marks only
+        return [row[0] for row in self.rows(query, (of_last, state, *types, limit))]
+
     def find_ids(self, prefix: str) -> list[bytes]:
         """Return up to two ids whose hexadecimal form begins with ``prefix``."""
         if not all(digit in hexdigits for digit in prefix) or len(prefix) > 2 * ID_SIZE:

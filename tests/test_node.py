@@ -1,14 +1,16 @@
 """A node as an embedder uses it, without a network and with the shipped fake model."""
 
+import threading
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 import espeer
-from espeer import Config, FakeModel, Node
-from espeer.errors import ConfigError, InputError, PromptTooLong, StoreInUse
-from espeer.llm.model import Prompt, Sampling
+from espeer import AskOptions, Config, FakeModel, Node, warming
+from espeer.errors import ConfigError, InputError, ModelTimeout, PromptTooLong, StoreInUse
+from espeer.llm.model import Prompt, Run, Sampling
 
 
 def offline(folder: Path, **changes: object) -> Config:
@@ -47,7 +49,7 @@ async def test_nothing_fitting_means_plain_inference(tmp_path: Path) -> None:
     async with node_on(tmp_path, FakeModel(reply)) as node:
         answer = await node.ask("What is the capital of France?")
         assert (answer.text, answer.experiences, answer.type) == ("Paris.", (), None)
-        assert "Notes" not in asked[0].messages[-1].content
+        assert "Notes" not in asked[0].messages[-1].text
 
 
 async def test_recall_can_be_switched_off_for_one_question(tmp_path: Path) -> None:
@@ -62,6 +64,69 @@ async def test_a_stream_gives_the_pieces_of_its_answer(tmp_path: Path) -> None:
         pieces = [piece async for piece in stream]
         answer = await stream.answer()
         assert "one" + "".join(pieces) == answer.text == "one two three"
+
+
+async def test_options_of_one_question(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(lambda *_: "one two three four")) as node:
+        assert (await node.ask("Count.")).finish == "stop"
+        cut = await node.ask("Count.", options=AskOptions(max_tokens=3))
+        assert (cut.text, cut.finish) == ("one two three", "length")
+        assert (await node.ask("Count.", options=AskOptions(stop=("three",)))).text == "one two"
+
+
+async def test_a_node_has_a_timeout_of_its_own(tmp_path: Path) -> None:
+    def never(*_: object) -> str:
+        held.wait(10)
+        return "too late"
+
+    held = threading.Event()
+    async with node_on(tmp_path, FakeModel(never), answer_seconds=0.05) as node:
+        try:
+            with pytest.raises(ModelTimeout, match=r"within 0\.05 s"):
+                await node.ask("Count.")
+        finally:
+            held.set()
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
+def test_a_timeout_must_be_a_number_of_seconds(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="answer-seconds must be a number of seconds above 0"):
+        Config(answer_seconds=seconds)
+
+
+async def test_a_small_context_is_enough_for_everything(tmp_path: Path) -> None:
+    async with node_on(tmp_path, FakeModel(context=256), context=256, types=("pumps", "valves")) as node:
+        for n in range(4):
+            reports = " ".join(f"On day {d} pump P{n} made a noise and showed E4{d}." for d in range(20))
+            await node.learn(reports, feedback=f"Purge line {n} for 40 s.", wait=True)
+        answer = await node.ask("What to do about pump P2?")
+        assert answer.experiences
+        assert answer.finish == "stop"
+        assert (await node.choose("Which line for P2?", ["line 1", "line 2"])).experiences
+        with pytest.raises(PromptTooLong, match=r"context of 256 tokens; shorten it: .* and 144 are free"):
+            await node.ask("word " * 200)
+
+
+async def test_idle_nodes_warm_what_they_hold_unless_told_not_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "CALM_SECONDS", 0.0)
+    monkeypatch.setattr(warming, "PAUSE_SECONDS", 0.0)
+    told, heard = trio.open_memory_channel[Prompt](10)
+
+    class Telling(FakeModel):
+        def warm(self, prompt: Prompt, ranks: int) -> Run:
+            trio.from_thread.run_sync(told.send_nowait, prompt)
+            return super().warm(prompt, ranks)
+
+    with trio.fail_after(10):
+        async with node_on(tmp_path / "a", Telling()) as node:
+            assert (await heard.receive()).messages[-1].notes == ()
+            learnt = await node.learn("Pump P7 shows E42.", feedback="Purge.", wait=True)
+            assert [note.id for note in (await heard.receive()).messages[-1].notes] == [learnt.experience]
+    async with node_on(tmp_path / "b", Telling(), warming=False) as node:
+        await node.learn("Pump P7 shows E42.", feedback="Purge.", wait=True)
+        await node.ask("P7 shows E42?")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await node.status()).engine == {"warmed": 0}
 
 
 async def test_a_stream_left_early_frees_the_model(tmp_path: Path) -> None:

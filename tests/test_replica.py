@@ -11,6 +11,7 @@ from nacl.signing import SigningKey
 from espeer import records
 from espeer import replica as replica_module
 from espeer.errors import InputError, StoreFull, TypeNotHeld
+from espeer.interaction import Interaction
 from espeer.keys import KeySet, Offer, key_of
 from espeer.records import Retraction, SignedRecord, encode
 from espeer.replica import Replica
@@ -18,6 +19,7 @@ from espeer.store import Store
 
 Make = Callable[..., SignedRecord]
 OTHER = SigningKey(bytes(32))
+KEY = SigningKey(bytes(range(32)))  # of the fixture `experience`
 
 
 def open_replica(path: Path, *types: str) -> Replica:
@@ -155,3 +157,35 @@ def test_records_are_shown_by_the_beginning_of_their_id(tmp_path: Path, experien
     for wrong in ("", "zz", "%", "ff" * 40):
         with pytest.raises(InputError, match="no experience has an id that begins with"):
             replica.show(wrong)
+
+
+def test_the_likeliest_are_what_answers_used_and_what_is_new_in_turn(tmp_path: Path, experience: Make) -> None:
+    replica = open_replica(tmp_path)
+    signed = [experience(f"pump {name}") for name in "abcdef"]
+    replica.add(signed, via="own")
+    a, b, c, *_, f = signed
+
+    def answered(*used: SignedRecord) -> None:
+        interaction = Interaction(0, 1, "Which?", "That.", source="answer")
+        replica.store.add_interaction(interaction, ready=False, used=[one.id for one in used])
+
+    answered(a, b)
+    answered(b)
+    answered(c, experience("somebody else told this"))
+    found = [held.experience.text for held in replica.likely(100) if held.experience]
+    assert found == ["pump b", "pump f", "pump c", "pump e", "pump a", "pump d"]
+    assert [held.id for held in replica.likely(2)] == [b.id.hex(), f.id.hex()]
+    replica.add([retract(b, KEY)], via="own")
+    assert b.id.hex() not in {held.id for held in replica.likely(100)}
+
+
+def test_what_was_used_long_ago_is_not_likely_any_more(
+    tmp_path: Path, experience: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_module, "LATELY", 2)
+    replica = open_replica(tmp_path)
+    old, new = experience("pump a"), experience("pump b")
+    replica.add([old, new], via="own")
+    for used in ([old.id], [], []):
+        replica.store.add_interaction(Interaction(0, 1, "Which?", "That.", source="answer"), ready=False, used=used)
+    assert [held.id for held in replica.likely(2)] == [new.id.hex(), old.id.hex()]

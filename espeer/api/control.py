@@ -20,6 +20,7 @@ import trio
 
 from espeer.api import views
 from espeer.api.client import MAX_REQUEST
+from espeer.asking import AskOptions
 from espeer.errors import ControlError, EspeerError, InputError
 from espeer.folder import private_folder
 from espeer.log import get_logger
@@ -36,8 +37,21 @@ Say = Callable[[dict[str, Any]], Awaitable[None]]
 log = get_logger(__name__)
 
 
-async def _ask(node: Node, say: Say, *, question: str, recall: int | None = None, type: str | None = None) -> Any:
-    async with node.stream(question, recall=recall, type=type) as stream:
+async def _ask(
+    node: Node,
+    say: Say,
+    *,
+    question: str,
+    recall: int | None = None,
+    type: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float = 0.0,
+    seed: int | None = None,
+    stop: list[str] | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - travels in the request
+) -> Any:
+    options = AskOptions(max_tokens=max_tokens, temperature=temperature, seed=seed, stop=tuple(stop or ()), timeout=timeout)
+    async with node.stream(question, recall=recall, type=type, options=options) as stream:
         async for piece in stream:
             await say({"piece": piece})
         return views.answer(await stream.answer())

@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import trio
+from cyclopts import Parameter
 
 from espeer.api.client import NOT_UTF8, request
+from espeer.asking import AskOptions
 from espeer.cli.options import Target
 from espeer.cli.show import console, print_json, print_sources
 from espeer.errors import InputError, StoreInUse
@@ -24,6 +27,11 @@ def ask(
     *,
     recall: int | None = None,
     type: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float = 0.0,
+    seed: int | None = None,
+    stop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    timeout: float | None = None,
     offline: bool = False,
     model: str | None = None,
     target: Target = _DEFAULT_TARGET,
@@ -34,17 +42,24 @@ def ask(
 
     :param recall: the most experiences to use; 0 for none.
     :param type: use only experiences of this topic type.
+    :param max_tokens: the most tokens of the answer; by default the node's --answer-tokens.
+    :param temperature: 0 for the likeliest answer, 1 for answers as often as the model finds them likely.
+    :param seed: for a temperature above 0: the same number gives the same answer.
+    :param stop: a text that ends the answer; may be given several times.
+    :param timeout: seconds that the answer may take; then it ends with what is there. By default the node's --answer-seconds.
     :param offline: answer without a running node, from the data folder alone.
     :param model: the model for --offline, as for `espeer node`.
     """
     text = read_text(question)
     if model and not offline:
         raise InputError("--model goes with --offline; a running node has its model")
+    options = AskOptions(max_tokens=max_tokens, temperature=temperature, seed=seed, stop=stop, timeout=timeout)
     say: Callable[[str], None] = (lambda _: None) if target.json else _print_piece
     if offline:
-        answer = trio.run(partial(_ask_offline, target.data, text, say, recall=recall, type=type, model=model))
+        answer = trio.run(partial(_ask_offline, target.data, text, say, recall=recall, type=type, model=model, options=options))
     else:
-        answer = request(target.data, "ask", {"question": text, "recall": recall, "type": type}, on_piece=say)
+        params = {"question": text, "recall": recall, "type": type} | asdict(options)
+        answer = request(target.data, "ask", params, on_piece=say)
     if target.json:
         print_json(answer)
     else:
@@ -97,7 +112,14 @@ def _print_piece(piece: str) -> None:
 
 
 async def _ask_offline(
-    data: Path, question: str, say: Callable[[str], None], *, recall: int | None, type: str | None, model: str | None
+    data: Path,
+    question: str,
+    say: Callable[[str], None],
+    *,
+    recall: int | None,
+    type: str | None,
+    model: str | None,
+    options: AskOptions,
 ) -> Any:
     from espeer.api import views  # noqa: PLC0415 - with a running node none of this is needed, and it takes a second
     from espeer.config import Config  # noqa: PLC0415
@@ -111,8 +133,8 @@ async def _ask_offline(
             store.close()
     except StoreInUse as error:
         raise StoreInUse(f"a node runs on {data}; ask without --offline") from error
-    config = Config(data=data, model=model, offline=True, learning=False, types=types)
-    async with Node(config) as node, node.stream(question, recall=recall, type=type) as stream:
+    config = Config(data=data, model=model, offline=True, learning=False, warming=False, types=types)
+    async with Node(config) as node, node.stream(question, recall=recall, type=type, options=options) as stream:
         async for piece in stream:
             say(piece)
         return views.answer(await stream.answer())

@@ -1,6 +1,6 @@
 """Commands that look at a running node: `recall`, `peers`, `status`, `id`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.markup import escape
@@ -71,9 +71,17 @@ def status(*, target: Target = _DEFAULT_TARGET) -> None:
     made.add_row("own experiences", ", ".join(f"{n} {how} ({rates[how]:.0%})" for how, n in found["methods"].items()) or "none")
     queued = f", {found['queued']} for a server" if found["role"] == "client" else ""
     made.add_row("waiting", f"{found['learning']} to be learnt from, {found['waiting']} for the model{queued}")
+    made.add_row("kept for prompts", ", ".join(map(_figure, found["engine"].items())) or "nothing")
     counts = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in found["network"].items() if n)
     made.add_row("gossip and sync", counts or ("nothing yet" if found["network"] else "off"))
     console.print(made)
+
+
+def _figure(named: tuple[str, Any]) -> str:
+    """Show a statistic, whatever it is."""
+    name, value = named
+    shown = f"{value:,}" if type(value) is int else f"{value:.3g}" if type(value) is float else str(value)
+    return f"{name.replace('_', ' ')} {shown}"
 
 
 def id_(*, target: Target = _DEFAULT_TARGET) -> None:

@@ -51,6 +51,8 @@ def node(
     context: int | None = None,
     recall: int = 3,
     answer_tokens: int = 128,
+    answer_seconds: float | None = None,
+    warming: Annotated[bool, Parameter(negative="--no-warming")] = True,
     episode_size: int = 4,
     episode_age: float = 30.0,
     repair_interval: float = 20.0,
@@ -95,6 +97,8 @@ def node(
     :param context: tokens of the model's context; by default its own, up to 4096.
     :param recall: how many experiences go into a prompt, at most.
     :param answer_tokens: the most tokens of an answer.
+    :param answer_seconds: the most seconds that an answer may take; then it ends with what is there. By default none.
+    :param warming: have the model prepare, in idle time, for experiences that are likely to be recalled.
     :param episode_size: an episode is closed when it has this many interactions.
     :param episode_age: an episode is closed this many seconds after its last interaction.
     :param repair_interval: seconds between repair rounds with a random peer.
@@ -132,6 +136,8 @@ def node(
         context=context,
         recall=recall,
         answer_tokens=answer_tokens,
+        answer_seconds=answer_seconds,
+        warming=warming,
         episode_size=episode_size,
         episode_age=episode_age,
         repair_interval=repair_interval,

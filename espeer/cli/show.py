@@ -9,6 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+_CUT_OFF = {
+    "length": "cut off: --max-tokens",
+    "loop": "cut off: it said the same again and again",
+    "time": "cut off: out of time",
+}
 _WIDE = 1000  # lines that go into a pipe are not folded
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()  # there is none with `>&-`
 console = Console(highlight=False, soft_wrap=True, width=None if _on_terminal else _WIDE)
@@ -60,7 +65,12 @@ def print_sources(answer: dict[str, Any]) -> None:
         told = f", told by {short(used['peer'])}" if used["peer"] else ""
         line = f"  · {used['text']} — learnt by {short(used['author'])}, {used['id'][:12]}{told}"
         console.print(escape(line), style="dim")
-    facts = [f"answer {answer['id']}", f"confidence {answer['confidence']:.2f}", f"first token {answer['ttft_ms']:.0f} ms"]
+    facts = [f"answer {answer['id']}"]
+    if answer["confidence"] is not None:
+        facts.append(f"confidence {answer['confidence']:.2f}")
+    facts.append(f"first token {answer['ttft_ms']:.0f} ms")
+    if answer["finish"] in _CUT_OFF:
+        facts.append(_CUT_OFF[answer["finish"]])
     if answer["unreached"]:
         facts.append(f"nobody who holds {', '.join(answer['unreached'])} answered")
     elif not answer["experiences"]:

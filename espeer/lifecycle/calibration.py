@@ -1,6 +1,7 @@
 """Measure once for each model how it is best asked multiple choice: by letter or by text."""
 
 import contextlib
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 from espeer.lifecycle import prompts
 from espeer.lifecycle.choice import Method, pick
 from espeer.llm.engine import Engine, Priority
+from espeer.llm.model import Note
 from espeer.llm.weights import cache_folder, read_json, write_json
 
 
@@ -19,6 +21,12 @@ class Item:
     choices: tuple[str, str, str, str]
     answer: int
     passage: str = ""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """The passage, as a prompt has it."""
+        digest = hashlib.sha256(self.passage.encode()).hexdigest()
+        return (prompts.note(digest, self.passage),) if self.passage else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,7 @@ async def answer(engine: Engine) -> dict[Method, list[bool]]:
     right: dict[Method, list[bool]] = {"letter": [], "text": []}
     for method, answers in right.items():
         for item in CALIBRATION:
-            prompt, continuations = prompts.choose(item.question, item.choices, [item.passage] if item.passage else [], method)
+            prompt, continuations = prompts.choose(item.question, item.choices, item.notes, method)
             scores = await engine.score(prompt, continuations, priority=Priority.DISTIL)
             answers.append(pick(scores, method)[0] == item.answer)
     return right

@@ -9,7 +9,7 @@ from typing import Final
 
 from espeer.interaction import Interaction
 from espeer.lifecycle.choice import LETTERS, Method
-from espeer.llm.model import Message, Prompt
+from espeer.llm.model import Message, Note, Prompt
 
 VERSION: Final = 2
 
@@ -54,6 +54,7 @@ _CONDENSE_EXAMPLES: Final = (
 _CLASSIFY: Final = "You sort texts into topics. Answer with the one topic that fits best."
 _ASK: Final = "You answer questions briefly and truthfully."
 _ASK_WITH_NOTES: Final = "You answer questions briefly, from the notes. Copy codes, numbers and names exactly."
+_LEAD: Final = "Notes:\n"
 _CHOOSE: Final[dict[Method, str]] = {
     "text": "Answer the question in a few words, from the notes of what others learnt.",
     "letter": "Answer the question with the letter of the right choice, from the notes of what others learnt.",
@@ -85,29 +86,36 @@ def classify(text: str, types: Sequence[str]) -> tuple[Prompt, str]:
     return Prompt((Message("system", task), Message("user", f"{text}\n\nTopic:"))), grammar
 
 
-def ask(question: str, notes: Sequence[str]) -> Prompt:
-    """Ask a question, with what was recalled for it."""
+def note(id: str, text: str) -> Note:
+    """Give a recalled experience, or a beginning of one, the form that it has in a prompt.
+
+    :param id: stands for the text for ever: see :class:`espeer.llm.model.Note`.
+    """
+    return Note(id, f"- {text}\n")
+
+
+def ask(question: str, notes: Sequence[Note]) -> Prompt:
+    """Ask a question, with what was recalled for it, each made by :func:`note`."""
     if not notes:
         return Prompt((Message("system", _ASK), Message("user", question)))
-    listed = "\n".join(f"- {note}" for note in notes)
-    return Prompt((Message("system", _ASK_WITH_NOTES), Message("user", f"Notes:\n{listed}\n\nQuestion: {question}")))
+    return Prompt((Message("system", _ASK_WITH_NOTES), _with_notes(notes, f"Question: {question}")))
 
 
-def choose(question: str, choices: Sequence[str], notes: Sequence[str], method: Method) -> tuple[Prompt, tuple[str, ...]]:
+def choose(question: str, choices: Sequence[str], notes: Sequence[Note], method: Method) -> tuple[Prompt, tuple[str, ...]]:
     """Ask a question with several answers; return the prompt and the continuations to score, one for each choice.
 
     :param choices: at most :data:`espeer.lifecycle.choice.MAX_CHOICES`.
-    :param notes: what was recalled for the question.
+    :param notes: what was recalled for the question, each made by :func:`note`.
     """
-    lines = ["Notes:", *(f"- {note}" for note in notes), ""] if notes else []
-    lines.append(f"Question: {question}")
+    lines = [f"Question: {question}"]
     continuations = tuple(f" {choice}" for choice in choices)
     if method == "letter":
         letters = LETTERS[: len(choices)]
         lines += [f"{letter}. {choice}" for letter, choice in zip(letters, choices, strict=True)]
         continuations = tuple(f" {letter}" for letter in letters)
-    messages = (Message("system", _CHOOSE[method]), Message("user", "\n".join(lines)))
-    return Prompt(messages, _CHOOSE_OPENING), continuations
+    asked = "\n".join(lines)
+    turn = _with_notes(notes, asked) if notes else Message("user", asked)
+    return Prompt((Message("system", _CHOOSE[method]), turn), _CHOOSE_OPENING), continuations
 
 
 def confidence(asked: Prompt, answer: str) -> Prompt:
@@ -123,6 +131,10 @@ def instructions() -> str:
 def condense_instructions() -> str:
     """Return the words of the refinement prompts that are not the notes': what an echo of them would hold."""
     return "\n".join([_CONDENSE, *(part for notes, merged in _CONDENSE_EXAMPLES for part in (*notes, merged))])
+
+
+def _with_notes(notes: Sequence[Note], asked: str) -> Message:
+    return Message("user", f"\n{asked}", lead=_LEAD, notes=tuple(notes))
 
 
 def _notes(texts: Sequence[str]) -> str:

@@ -100,6 +100,17 @@ class Engine:
         """
         await self._result(lambda: None if self.model.is_warm(prompt, ranks) else self.model.warm(prompt, ranks), Priority.WARM)
 
+    async def is_warm(self, prompt: Prompt, ranks: int) -> bool:
+        """Whether :meth:`warm` would have nothing to do; see :meth:`espeer.llm.model.Model.is_warm`."""
+        found = False
+
+        def look() -> None:
+            nonlocal found
+            found = self.model.is_warm(prompt, ranks)
+
+        await self._result(look, Priority.WARM)
+        return found
+
     @contextlib.asynccontextmanager
     async def stream(
         self, prompt: Prompt, sampling: Sampling = _USUAL, *, priority: Priority = Priority.INTERACTIVE

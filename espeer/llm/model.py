@@ -165,7 +165,7 @@ class Model(Protocol):
         """
 
     def is_warm(self, prompt: Prompt, ranks: int) -> bool:
-        """Whether :meth:`warm` would have nothing to do."""
+        """Whether :meth:`warm` would have nothing to do. To ask is to use what is kept: it is forgotten the later."""
 
     def step(self, runs: Sequence[Run]) -> None:
         """Bring runs on by one evaluation, the first ones first; those there is no room for wait.

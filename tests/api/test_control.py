@@ -61,6 +61,16 @@ async def test_learn_ask_and_look_through_the_socket(tmp_path: Path) -> None:
         assert status["method_rates"] == {"extractive": 1.0}
 
 
+async def test_options_go_through_the_socket(tmp_path: Path) -> None:
+    async with serving(tmp_path, FakeModel(lambda *_: "one two three four")):
+        options = {"max_tokens": 3, "temperature": 1, "seed": 7, "stop": [" END"], "timeout": 60}
+        answer = await asked(tmp_path, "ask", question="Count.", **options)
+        assert (answer["answer"], answer["finish"]) == ("one two three", "length")
+        assert (await asked(tmp_path, "ask", question="Count.", stop=["three"]))["finish"] == "stop"
+        assert (await asked(tmp_path, "ask", question="Count.", stop=None, seed=None, timeout=None))["finish"] == "stop"
+        assert set((await asked(tmp_path, "status"))["engine"]) == {"warmed"}
+
+
 async def test_errors_of_the_node_come_back_as_one_line(tmp_path: Path) -> None:
     async with serving(tmp_path):
         with pytest.raises(RemoteError, match="the question is empty; give it some text"):
@@ -80,6 +90,9 @@ async def test_errors_of_the_node_come_back_as_one_line(tmp_path: Path) -> None:
         (b'{"verb": "__class__", "params": {}}\n', "names a verb"),
         (b'{"verb": "ask", "params": {"wrong": 1}}\n', "ask: "),
         (b'{"verb": "ask", "params": {"question": 7}}\n', "ask: question is not of its type"),
+        (b'{"verb": "ask", "params": {"question": "E42", "temperature": NaN}}\n', "temperature is nan; give 0"),
+        (b'{"verb": "ask", "params": {"question": "E42", "stop": "E"}}\n', "ask: stop is not of its type"),
+        (b'{"verb": "ask", "params": {"question": "E42", "timeout": 0}}\n', "timeout is 0; give a number of seconds above 0"),
         (b'{"verb": "recall", "params": {"query": "E42", "k": true}}\n', "recall: k is not of its type"),
         (b'{"verb": "choose", "params": {"question": "E42", "choices": "ab"}}\n', "choose: choices is not of its type"),
         (b'{"verb": "ask", "params": {"question": " "}}\n and more\n', "the question is empty"),

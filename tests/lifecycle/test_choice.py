@@ -6,8 +6,10 @@ from espeer.llm.model import Score
 
 
 def test_by_text_the_choices_are_not_in_the_prompt() -> None:
-    prompt, continuations = prompts.choose("Which port?", ["port 1", "port 2"], ["Use port 2.", "Mind the gap."], "text")
-    assert prompt.messages[-1].content == "Notes:\n- Use port 2.\n- Mind the gap.\n\nQuestion: Which port?"
+    prompt, continuations = prompts.choose(
+        "Which port?", ["port 1", "port 2"], [prompts.note("a", "Use port 2."), prompts.note("b", "Mind the gap.")], "text"
+    )
+    assert prompt.messages[-1].text == "Notes:\n- Use port 2.\n- Mind the gap.\n\nQuestion: Which port?"
     assert prompt.opening == "Answer:"
     assert continuations == (" port 1", " port 2")
 

@@ -649,3 +649,12 @@ def test_any_mixture_of_callers(callers: list[Caller], width: int) -> None:
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert all(run.closed for run in model.runs)
+
+
+async def test_whether_something_is_warm_is_asked_of_the_model(nursery: trio.Nursery) -> None:
+    engine = Engine(FakeModel())
+    await nursery.start(engine.run)
+    assert not await engine.is_warm(ask("a"), 3)
+    await engine.warm(ask("a"), 3)
+    assert await engine.is_warm(ask("a"), 3)
+    assert not await engine.is_warm(ask("b"), 3)

@@ -1,0 +1,213 @@
+"""Asking, above a model that takes a second of a virtual clock for each word."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from espeer.asking import AskOptions
+from espeer.errors import ModelTimeout, PromptTooLong
+from espeer.inference import Answer, Inference
+from espeer.llm.engine import Engine
+from espeer.llm.fake import FakeModel
+from espeer.llm.model import Prompt, Run, Sampling
+from espeer.recall import Recall, Recalled
+from espeer.records import Experience
+from espeer.replica import Hit
+
+
+class SlowModel(FakeModel):
+    """A word, or a scored continuation, takes a second."""
+
+    def __init__(self, clock: MockClock, reply: str | Callable[[Prompt, Sampling], str], *, context: int = 2048) -> None:
+        super().__init__(reply if callable(reply) else lambda *_: reply, context=context)
+        self.clock = clock
+        self.asked: list[tuple[Prompt, Sampling]] = []
+        self.scored: list[Prompt] = []
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> Run:
+        self.asked.append((prompt, sampling))
+        return super().generate(prompt, sampling)
+
+    def score(self, prompt: Prompt, continuations: Sequence[str]) -> Run:
+        self.scored.append(prompt)
+        return super().score(prompt, continuations)
+
+    def step(self, runs: Sequence[Run]) -> None:
+        self.clock.jump(1.0)
+        super().step(runs)
+
+
+class Held:
+    """Recalls what it holds, after some seconds."""
+
+    def __init__(self, *texts: str, seconds: float = 0.0) -> None:
+        self.hits = tuple(
+            Hit(f"{n:064x}", Experience("pumps", t, 1, bytes(32), "fake", "distilled"), 9 - n, 1) for n, t in enumerate(texts)
+        )
+        self.seconds = seconds
+
+    async def recall(self, _: str, k: int, *, type: str | None) -> Recalled:
+        assert type is None
+        await trio.sleep(self.seconds)
+        return Recalled(self.hits[:k])
+
+
+class Asking:
+    """An inference with its engine; keeps what is captured."""
+
+    def __init__(self, model: FakeModel, held: Held | None = None, *, tokens: int = 128, seconds: float | None = None) -> None:
+        self.engine = Engine(model, in_thread=False)
+        recall = cast("Recall", held or Held())
+        self.inference = Inference(self.engine, recall, answer_tokens=tokens, answer_seconds=seconds)
+        self.captured: list[str] = []
+
+    async def capture(self, _: str, response: str, __: Sequence[Hit]) -> int:
+        self.captured.append(response)
+        return len(self.captured)
+
+    async def ask(self, question: str, **options: object) -> Answer:
+        async with (
+            trio.open_nursery() as nursery,
+            self.inference.stream(
+                question,
+                recall=3,
+                type=None,
+                options=AskOptions(**options),
+                capture=self.capture,  # type: ignore[arg-type]
+            ) as stream,
+        ):
+            await nursery.start(self.engine.run)
+            answer = await stream.answer()
+            nursery.cancel_scope.cancel()
+        return answer
+
+
+@pytest.fixture
+def clock(autojump_clock: MockClock) -> MockClock:
+    return autojump_clock
+
+
+async def test_an_answer_says_why_it_ended(clock: MockClock) -> None:
+    asking = Asking(SlowModel(clock, "one two three END four"))
+    assert (await Asking(SlowModel(clock, "one two")).ask("Count.")).finish == "stop"
+    cut = await asking.ask("Count.", stop=(" END",))
+    assert (cut.text, cut.finish) == ("one two three", "stop")
+
+
+async def test_an_answer_at_its_most_tokens(clock: MockClock) -> None:
+    answer = await Asking(SlowModel(clock, "one two three")).ask("Count.", max_tokens=2)
+    assert (answer.text, answer.finish) == ("one two", "length")
+
+
+async def test_options_reach_the_model(clock: MockClock) -> None:
+    model = SlowModel(clock, "one")
+    await Asking(model).ask("Count.", temperature=0.7, seed=5, stop=("x", "y"), max_tokens=9)
+    assert model.asked[0][1] == Sampling(max_tokens=9, temperature=0.7, seed=5, stop=("x", "y"))
+
+
+async def test_without_a_seed_each_question_has_another(clock: MockClock) -> None:
+    model = SlowModel(clock, "one")
+    for _ in range(3):
+        await Asking(model).ask("Count.", temperature=1.0)
+    assert len({sampling.seed for _, sampling in model.asked}) == 3
+
+
+async def test_when_the_time_is_over_the_answer_is_what_is_there(clock: MockClock) -> None:
+    model = SlowModel(clock, "one two three four")
+    asking = Asking(model)
+    answer = await asking.ask("Count.", timeout=2.5)
+    assert (answer.finish, answer.confidence) == ("time", None)
+    assert answer.text in ("one two", "one two three")  # the step that began in time is taken along
+    assert asking.captured == [answer.text]
+    assert model.scored == []
+
+
+async def test_the_nodes_timeout_is_the_one_of_a_question_that_has_none(clock: MockClock) -> None:
+    assert (await Asking(SlowModel(clock, "one two three four"), seconds=2.5).ask("Count.")).finish == "time"
+    assert (await Asking(SlowModel(clock, "one two three four"), seconds=2.5).ask("Count.", timeout=99.0)).finish == "stop"
+
+
+async def test_an_answer_that_ended_in_time_may_go_without_a_confidence(clock: MockClock) -> None:
+    answer = await Asking(SlowModel(clock, "one two")).ask("Count.", timeout=3.0)
+    assert (answer.text, answer.finish, answer.confidence) == ("one two", "stop", None)
+
+
+async def test_nothing_in_time_is_an_error(clock: MockClock) -> None:
+    asking = Asking(SlowModel(clock, "one"))
+    started = trio.current_time()
+    with pytest.raises(ModelTimeout, match=r"did not begin to answer within 1.5 s; allow it more"):
+        async with asking.inference.stream(
+            "Count.", recall=0, type=None, options=AskOptions(timeout=1.5), capture=asking.capture
+        ) as stream:  # the engine does not run: others have it
+            await stream.answer()
+    assert trio.current_time() - started == pytest.approx(1.5)
+    assert asking.captured == []
+
+
+async def test_recall_counts_too(clock: MockClock) -> None:
+    asking = Asking(SlowModel(clock, "one"), Held("Use port 2.", seconds=5.0))
+    with pytest.raises(ModelTimeout):
+        async with asking.inference.stream(
+            "Count.", recall=3, type=None, options=AskOptions(timeout=2.0), capture=asking.capture
+        ):
+            raise AssertionError
+
+
+async def test_recalled_experiences_are_notes_by_their_ids(clock: MockClock) -> None:
+    model = SlowModel(clock, "Port 2.")
+    held = Held("Use port 2.", "Mind the gap.")
+    answer = await Asking(model, held).ask("Which port?")
+    assert answer.experiences == held.hits
+    assert [note.id for note in model.asked[0][0].messages[-1].notes] == [hit.id for hit in held.hits]
+    assert model.scored[0].messages[:2] == model.asked[0][0].messages
+
+
+async def test_an_experience_too_long_is_shortened_at_the_end_of_a_sentence(clock: MockClock) -> None:
+    long = " ".join(f"Sentence number {n} of the long one." for n in range(30))
+    model = SlowModel(clock, "ok", context=256)
+    answer = await Asking(model, Held(long, "Short.")).ask("Which port?")
+    first, *_ = model.asked[0][0].messages[-1].notes
+    assert first.text.endswith("of the long one.\n")
+    assert first.id == f"{answer.experiences[0].id}:{len(first.text) - len('- ' + chr(10))}"
+    assert answer.experiences[0].experience.text == long
+    assert model.size(model.asked[0][0]) <= 256 - 64 - 48
+
+
+@pytest.mark.parametrize(
+    ("context", "wanted", "given"), [(2048, 128, 128), (256, 128, 128), (256, 10_000, 256 - 48), (2048, 5000, 2000)]
+)
+async def test_an_answer_has_what_room_nobody_else_needs(clock: MockClock, context: int, wanted: int, given: int) -> None:
+    model = SlowModel(clock, "ok", context=context)
+    await Asking(model).ask("Which?", max_tokens=wanted)
+    prompt, sampling = model.asked[0]
+    assert sampling.max_tokens == min(wanted, context - 48 - model.size(prompt))
+    assert sampling.max_tokens <= given
+
+
+async def test_a_question_longer_than_the_context_is_one_clear_line(clock: MockClock) -> None:
+    asking = Asking(SlowModel(clock, "ok", context=256))
+    with pytest.raises(
+        PromptTooLong, match=r"does not fit the model's context of 256 tokens; shorten it: .* and 144 are free"
+    ) as caught:
+        async with asking.inference.stream("word " * 300, recall=0, type=None, options=AskOptions(), capture=asking.capture):
+            raise AssertionError
+    assert "\n" not in str(caught.value)
+
+
+async def test_an_answer_too_long_to_be_read_again_is_judged_by_its_beginning(clock: MockClock) -> None:
+    class Swelling(SlowModel):
+        def score(self, prompt: Prompt, continuations: Sequence[str]) -> Run:
+            if len(prompt.messages[2].text) > 20:
+                raise PromptTooLong("the prompt does not fit")
+            return super().score(prompt, continuations)
+
+    model = Swelling(clock, "word " * 20)
+    answer = await Asking(model).ask("Talk.")
+    assert answer.confidence is not None
+    assert 0 <= answer.confidence <= 1
+    assert len(model.scored) == 1
+    assert not math.isnan(answer.confidence)
