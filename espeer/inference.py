@@ -240,8 +240,8 @@ class Inference:
         size = model.size(prompt)
         if size + reserve > model.context:
             raise PromptTooLong(
-                f"the question does not fit the model's context of {model.context:,} tokens; shorten it: with what goes around it "
-                f"it has {size:,}, and {max(0, model.context - reserve):,} are free for it"
+                f"the question does not fit the model's context of {model.context} tokens; shorten it: with what goes "
+                f"around it it has {size:,}, and {max(0, model.context - reserve):,} are free for it"
             )
         return _Packed(prompt, size, tuple(hits[packed.index] for packed in taken))
 
