@@ -137,10 +137,10 @@ class Placer:
         self._states.flush(_WRITTEN)
 
     def is_warm(self, prefix: Sequence[int], notes: Iterable[PlacedNote]) -> bool:
-        """Whether :meth:`warm` has nothing to do."""
+        """Whether :meth:`warm` has nothing to do; what there is counts as used."""
         digest = _digest(prefix)
-        keys = (StateKey(self._model, digest, note.id, note.slot) for note in notes)
-        return StateKey(self._model, digest, "", 0) in self._states and all(key in self._states for key in keys)
+        keys = [StateKey(self._model, digest, note.id, note.slot) for note in notes]
+        return all([self._states.touch(key) for key in (*keys, StateKey(self._model, digest, "", 0))])  # noqa: C419 - each is used
 
     def leave(self, lease: Lease, sequence: int, layout: Layout, tail: Sequence[int]) -> None:
         """Leave a sequence, whose prefix and notes are the layout's, to a prompt that goes on from it."""

@@ -61,6 +61,10 @@ class States:
         """Whether there is such a state, in memory or not. It does not count as used."""
         return key in self._shelf(key).values or (self._spill is not None and key in self._spill)
 
+    def touch(self, key: StateKey) -> bool:
+        """Whether there is such a state, in memory or not. One in memory counts as used now."""
+        return self._shelf(key).use(key) is not None or (self._spill is not None and key in self._spill)
+
     def get(self, key: StateKey) -> bytes | None:
         """The state, which counts as used now; None if there is none."""
         value = self._shelf(key).use(key)

@@ -57,6 +57,19 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
     }  # fmt: skip
 
 
+def test_what_is_touched_counts_as_used_and_not_as_a_hit() -> None:
+    states = States(LIMIT, Memory())
+    for name in "abc":
+        states.put(note(name), name.encode() * 3)
+    assert states.touch(note("a"))
+    assert not states.touch(note("z"))
+    states.put(note("d"), b"ddd")
+    in_memory = [name for name in "abcd" if states.get(note(name)) and states.statistics()["restored"] == 0]
+    assert in_memory == ["a"]  # "b" came back from the spill
+    assert states.statistics()["hits"] == 1
+    assert all(states.touch(note(name)) for name in "abcd")
+
+
 @pytest.mark.parametrize("other", [note("a", 1), StateKey("other", bytes(32), "a", 0), StateKey("model", b"\1" * 32, "a", 0)])
 def test_each_part_of_the_key_counts(other: StateKey) -> None:
     states = States(LIMIT)
