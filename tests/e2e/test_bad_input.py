@@ -394,6 +394,12 @@ TEXTS: list[tuple[list[str | bytes], bytes, str]] = [
     (["experiences", "list", "--limit", "-1"], b"", "limit"),
     (["recall", "So.", "-k", "-1"], b"", "k"),
     (["ask", "Why?", "--recall", "-1"], b"", "recall"),
+    (["ask", "Why?", "--max-tokens", "0"], b"", "max-tokens is 0; give 1 to 1,000,000"),
+    (["ask", "Why?", "--temperature", "nan"], b"", "temperature is nan; give 0 (always the likeliest) to 10"),
+    (["ask", "Why?", "--seed", "-1"], b"", "seed is -1; give 0 to 4,294,967,294"),
+    (["ask", "Why?", "--stop", ""], b"", "a text to stop at has 1 to 256 characters"),
+    (["ask", "Why?", "--timeout", "0"], b"", "timeout is 0; give a number of seconds above 0, up to 86,400"),
+    (["ask", "Why?", "--timeout", "0.000001"], b"", "the model did not begin to answer within 1e-06 s; allow it more"),
     (["ask", "Why?", "--model", "fake"], b"", "--model goes with --offline"),
 ]
 

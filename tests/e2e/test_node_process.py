@@ -228,12 +228,13 @@ def test_every_verb_can_print_one_line_of_json(nodes: Nodes, tmp_path: Path) -> 
     lines.write_text('{"text": "One\u2028leak."}\r\n\n{"text": "Two\u0085leaks."}\n', encoding="utf-8", newline="")
     [items] = run(f"learn|--file|{lines}|--wait")
     assert [item["interaction"] for item in items] == [3, 4]
-    [found], two, shown, answer, plain = run(
+    [found], two, shown, answer, plain, cut = run(
         "recall|Kärntner Säge K7",
         "experiences|list|--limit|2|--type|pumps",
         f"experiences|show|{learnt['experience'][:12]}",
         "ask|Was zeigt die Kärntner Säge K7?",
         "ask|Was zeigt die Kärntner Säge K7?|--recall|0",
+        "ask|Was zeigt die Kärntner Säge K7?|--max-tokens|1|--temperature|0.5|--seed|7|--stop|zzz|--timeout|60",
     )
     assert (found["id"], found["author"]) == (learnt["experience"], status["peer_id"])
     assert "🪚" in found["text"]
@@ -243,6 +244,7 @@ def test_every_verb_can_print_one_line_of_json(nodes: Nodes, tmp_path: Path) -> 
     assert answer["type"] == "pumps"
     assert 0 <= answer["confidence"] <= 1
     assert plain["experiences"] == []
+    assert (answer["finish"], cut["finish"], len(cut["answer"].split())) == ("stop", "length", 1)
     assert run(f"feedback|{answer['id']}|--good") == [{"interaction": answer["id"], "experience": None}]
     node.stop()
     [offline] = run("ask|Säge K7?|--offline|--model|fake")
