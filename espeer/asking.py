@@ -1,6 +1,5 @@
 """How a question is to be answered (pure)."""
 
-import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -51,8 +50,3 @@ class AskOptions:
             raise InputError(f"a text to stop at has 1 to {MAX_STOP} characters")
         if self.timeout is not None and not 0 < self.timeout <= MAX_SECONDS:
             raise InputError(f"timeout is {self.timeout:g}; give a number of seconds above 0, up to {MAX_SECONDS:,.0f}")
-
-    @property
-    def seconds(self) -> float:
-        """The timeout; infinite where there is none."""
-        return math.inf if self.timeout is None else self.timeout

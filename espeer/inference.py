@@ -3,8 +3,9 @@
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
-from math import exp
+from dataclasses import dataclass
+from functools import cache
+from math import exp, inf
 from typing import Final
 
 import trio
@@ -173,18 +174,18 @@ class Inference:
     def __init__(self, engine: Engine, recall: Recall, *, answer_tokens: int, answer_seconds: float | None) -> None:
         self._engine = engine
         self._recall = recall
-        self._usual = AskOptions(max_tokens=answer_tokens, timeout=answer_seconds)
+        self._answer_tokens = answer_tokens
+        self._answer_seconds = inf if answer_seconds is None else answer_seconds
 
     @asynccontextmanager
     async def stream(
         self, question: str, *, recall: int, type: str | None, options: AskOptions, capture: Capture
     ) -> AsyncIterator[AnswerStream]:
         """Answer a question piece by piece; leaving the block stops the model."""
-        options = self._with_defaults(options)
-        clock = _Clock(trio.current_time(), options.seconds)
+        clock = _Clock(trio.current_time(), options.timeout or self._answer_seconds)
         with clock.in_time():
             found = await self._recall.recall(question, recall, type=type)
-        wanted = options.max_tokens or 1
+        wanted = options.max_tokens or self._answer_tokens
         reserve = min(wanted, self._engine.model.context // _ANSWER_SHARE) + _CONFIDENCE_TOKENS
         packed = self._packed(found.hits, lambda notes: prompts.ask(question, notes), reserve)
 
@@ -200,20 +201,11 @@ class Inference:
         sampling = Sampling(
             max_tokens=min(wanted, self._engine.model.context - packed.size - _CONFIDENCE_TOKENS),
             temperature=options.temperature,
-            seed=options.seed or 0,
+            seed=random.randint(0, MAX_SEED) if options.seed is None else options.seed,  # noqa: S311 - nothing secret
             stop=options.stop,
         )
         async with self._engine.stream(packed.prompt, sampling) as pieces:
             yield AnswerStream(pieces, finish, clock=clock)
-
-    def _with_defaults(self, options: AskOptions) -> AskOptions:
-        """Fill in what a question leaves to the node."""
-        return replace(
-            options,
-            max_tokens=options.max_tokens or self._usual.max_tokens,
-            timeout=options.timeout or self._usual.timeout,
-            seed=random.randint(0, MAX_SEED) if options.seed is None else options.seed,  # noqa: S311 - nothing secret
-        )
 
     async def choose(self, question: str, choices: Sequence[str], *, recall: int, type: str | None, method: Method) -> Choice:
         """Pick the likeliest of several answers."""
@@ -234,16 +226,21 @@ class Inference:
         :raises PromptTooLong: not even the question alone fits.
         """
         model = self._engine.model
+
+        @cache
+        def size(*notes: Note) -> int:
+            return model.size(form(notes))
+
         texts = [Text(hit.id, hit.experience.text) for hit in hits]
-        taken = pack(texts, lambda notes: model.size(form(notes)), model.context - reserve)
-        prompt = form([packed.note for packed in taken])
-        size = model.size(prompt)
-        if size + reserve > model.context:
+        taken = pack(texts, lambda notes: size(*notes), model.context - reserve)
+        notes = [packed.note for packed in taken]
+        tokens = size(*notes)
+        if tokens + reserve > model.context:
             raise PromptTooLong(
                 f"the question does not fit the model's context of {model.context} tokens; shorten it: with what goes "
-                f"around it it has {size:,}, and {max(0, model.context - reserve):,} are free for it"
+                f"around it it has {tokens:,}, and {max(0, model.context - reserve):,} are free for it"
             )
-        return _Packed(prompt, size, tuple(hits[packed.index] for packed in taken))
+        return _Packed(form(notes), tokens, tuple(hits[packed.index] for packed in taken))
 
     async def _confidence(self, asked: Prompt, text: str) -> float:
         """Return the model's probability of "Yes" against "No" when asked whether its answer is right."""

@@ -37,8 +37,3 @@ def test_what_cannot_be_done_is_refused_in_one_line(options: dict[str, Any], com
 def test_the_bounds_themselves_are_within() -> None:
     AskOptions(max_tokens=1, temperature=0.0, seed=0, stop=("a",) * 16, timeout=0.001)
     AskOptions(max_tokens=1_000_000, temperature=10.0, seed=MAX_SEED, stop=("a" * MAX_STOP,), timeout=86_400.0)
-
-
-def test_seconds_are_infinite_without_a_timeout() -> None:
-    assert AskOptions().seconds == math.inf
-    assert AskOptions(timeout=2.5).seconds == 2.5

@@ -8,11 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from espeer import warming as warming_module
 from espeer.errors import PromptTooLong, StoreError
 from espeer.lifecycle import prompts
 from espeer.llm.engine import Engine
 from espeer.llm.fake import FakeModel
-from espeer.llm.model import Note, Prompt, Run, Sampling
+from espeer.llm.model import Model, Note, Prompt, Run, Sampling
 from espeer.warming import CALM_SECONDS, PAUSE_SECONDS, RETRY_SECONDS, Warming
 
 PLAIN = prompts.ask("", ())
@@ -220,3 +221,27 @@ async def test_what_goes_wrong_ends_the_round_and_not_the_node(autojump_clock: M
         made.wake()
         await a_while()
         assert warmed(model) == ["a"]
+
+
+async def test_the_default_model_has_nothing_left_to_work_out_of_what_was_warmed(
+    real_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming_module, "CALM_SECONDS", 0.0)
+    likely = Likely()
+    likely.notes = [prompts.note(f"warming {n}", f"When pump P{n} shows E4{n}, purge line {n} for 40 s.") for n in range(3)]
+    engine = Engine(real_model)
+    asked = prompts.ask("What about E42?", likely.notes)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        made = Warming(engine, likely, ranks=3)
+        assert not await engine.is_warm(asked, 3)
+        await nursery.start(made.run)
+        with trio.fail_after(60):
+            while not await engine.is_warm(asked, 3):
+                await engine.idle(0)
+        before = real_model.statistics()
+        assert await engine.complete(asked, Sampling(max_tokens=2))
+        after = real_model.statistics()
+        nursery.cancel_scope.cancel()
+    assert after["misses"] == before["misses"]
+    assert after["hits"] >= before["hits"] + 1 + 3  # the prefix, and each note
