@@ -25,6 +25,8 @@ DEFAULT_LISTEN = ("/ip4/127.0.0.1/tcp/0",)
 _LEAST = (
     ("threads", 1),
     ("context", 256),
+    ("kv_cache_mb", 0),
+    ("kv_disk_mb", 0),
     ("recall", 0),
     ("answer_tokens", 1),
     ("episode_size", 1),
@@ -71,6 +73,9 @@ class Config:
     :ivar learning: distil what was learnt; without it that waits for the next node on the folder that does.
     :ivar threads: threads for the model; None takes what the machine has.
     :ivar context: tokens of the model's context; None takes the model's own, up to 4,096.
+    :ivar kv_cache_mb: megabytes of memory for what the model worked out for experiences and prompts (their KV states); with 0
+        every prompt is evaluated as a whole.
+    :ivar kv_disk_mb: megabytes of disk, in the data folder, for those that there is no room for in memory; 0 for none.
     :ivar recall: how many experiences go into a prompt, at most.
     :ivar answer_tokens: the most tokens of an answer. With a small context it is as many as there is room for.
     :ivar answer_seconds: the most seconds that an answer may take; then it ends with what is there. None for no end.
@@ -114,6 +119,8 @@ class Config:
     learning: bool = True
     threads: int | None = None
     context: int | None = None
+    kv_cache_mb: int = 128
+    kv_disk_mb: int = 512
     recall: int = 3
     answer_tokens: int = 128
     answer_seconds: float | None = None

@@ -30,6 +30,11 @@ def identity_path(data: Path) -> Path:
     return data / "identity.key"
 
 
+def states_path(data: Path) -> Path:
+    """Return the folder of what the model keeps of prompts. It can be deleted at any time."""
+    return data / "kv"
+
+
 def membership_path(data: Path) -> Path:
     """Return where it stands which network the folder belongs to."""
     return data / "membership"

@@ -4,11 +4,12 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Final
 
 from espeer import records
 from espeer.config import Config
 from espeer.door import NoDoor, ReplicaDoor
-from espeer.folder import claimed, identity_path, index_path, peers_path, store_path
+from espeer.folder import claimed, identity_path, index_path, peers_path, states_path, store_path
 from espeer.inference import Inference
 from espeer.lifecycle.learner import Learner
 from espeer.lifecycle.prompts import note
@@ -17,6 +18,7 @@ from espeer.lifecycle.submitter import Submitter
 from espeer.llm.engine import Engine
 from espeer.llm.model import Model, Note
 from espeer.llm.shared import load_model
+from espeer.llm.spill import Spill
 from espeer.membership import remember, settle
 from espeer.p2p.door import Door
 from espeer.p2p.identity import Identity, load_or_create
@@ -30,6 +32,8 @@ from espeer.submissions import Queue
 from espeer.tasks import in_thread
 from espeer.tokens import Tokenizer
 from espeer.warming import Warming
+
+_MB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ async def open_parts(
         if not config.offline:
             await in_thread(queue.move_to, replica)
     if engine is None:
-        model = model or await load_model(config.model, context=config.context, threads=config.threads)
+        model = model or await _load_model(config)
         stack.callback(model.close)
         engine = Engine(model)
     warming = _make_warming(config, replica, engine)
@@ -148,6 +152,12 @@ async def open_parts(
         else Here(replica, _make_refiner(config, replica, engine, identity=identity, sign=sign, clock=clock)),
         client=client,
     )
+
+
+async def _load_model(config: Config) -> Model:
+    spill = await in_thread(Spill, states_path(config.data), config.kv_disk_mb * _MB) if config.kv_disk_mb else None
+    keep = config.kv_cache_mb * _MB
+    return await load_model(config.model, context=config.context, threads=config.threads, keep=keep, spill=spill)
 
 
 def _make_warming(config: Config, replica: Replica | None, engine: Engine) -> Warming:

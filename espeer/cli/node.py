@@ -49,6 +49,8 @@ def node(
     network: Annotated[str, Parameter(show_default=False)] = "",
     threads: int | None = None,
     context: int | None = None,
+    kv_cache_mb: int = 128,
+    kv_disk_mb: int = 512,
     recall: int = 3,
     answer_tokens: int = 128,
     answer_seconds: float | None = None,
@@ -95,6 +97,8 @@ def node(
     :param network: only nodes of the same network exchange anything; by default that of the data folder, or "main".
     :param threads: threads for the model; by default the cores of the machine.
     :param context: tokens of the model's context; by default its own, up to 4096.
+    :param kv_cache_mb: megabytes of memory for what the model worked out for experiences and prompts; 0 works out all anew.
+    :param kv_disk_mb: megabytes of disk for those that there is no room for in memory.
     :param recall: how many experiences go into a prompt, at most.
     :param answer_tokens: the most tokens of an answer.
     :param answer_seconds: the most seconds that an answer may take; then it ends with what is there. By default none.
@@ -134,6 +138,8 @@ def node(
         network=network,
         threads=threads,
         context=context,
+        kv_cache_mb=kv_cache_mb,
+        kv_disk_mb=kv_disk_mb,
         recall=recall,
         answer_tokens=answer_tokens,
         answer_seconds=answer_seconds,

@@ -20,8 +20,7 @@ from espeer.llm.layout import Layout, PlacedNote, in_slots, slots
 from espeer.llm.model import Prompt, Run, Sampling
 from espeer.llm.placing import LEFT, TOGETHER, Ask, Placer
 from espeer.llm.runs import Generation, LlamaRun, Scoring, Warming
-from espeer.llm.spill import Spill
-from espeer.llm.states import States
+from espeer.llm.states import Spilling, States
 from espeer.llm.weights import check_header, digest
 from espeer.records import model_name
 
@@ -62,15 +61,15 @@ class LlamaModel:
         *,
         context: int | None = None,
         threads: int | None = None,
-        keep: int = DEFAULT_KEEP,
-        spill: Spill | None = None,
+        keep: int | None = None,
+        spill: Spilling | None = None,
     ) -> Self:
         """Load a GGUF file.
 
         :param context: the most tokens of a prompt with its answer; at most what the model was trained for, which with
             :data:`DEFAULT_CONTEXT` is the default.
         :param threads: at most, and by default, the cores that this process may use.
-        :param keep: bytes of states to keep in memory; with 0 every prompt is evaluated as a whole.
+        :param keep: bytes of states to keep in memory, by default :data:`DEFAULT_KEEP`; with 0 prompts are evaluated whole.
         :param spill: where states go that there is no room for in memory.
         :raises ModelNotFound: no such file.
         :raises ModelUnreadable: llama.cpp cannot load it, or there is not enough memory.
@@ -88,9 +87,9 @@ class LlamaModel:
             tokens = min(context or DEFAULT_CONTEXT, trained)
             opened = Context(model, cells=tokens, threads=max(1, min(threads or native.cores(), native.cores())))
             name = model_name(path.name.lower().removesuffix(".gguf"))
-            return cls(
-                model, opened, trained=trained, name=name, digest=digest(path), states=States(keep, spill), keeps=keep > 0
-            )
+            kept = DEFAULT_KEEP if keep is None else keep
+            states = States(kept, spill if kept else None)
+            return cls(model, opened, trained=trained, name=name, digest=digest(path), states=states, keeps=kept > 0)
         except BaseException:
             if opened is not None:
                 opened.close()

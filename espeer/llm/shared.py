@@ -8,6 +8,7 @@ import trio
 from espeer.llm.engine import Engine
 from espeer.llm.loading import open_model
 from espeer.llm.model import Model
+from espeer.llm.states import Spilling
 from espeer.tasks import background
 
 
@@ -51,9 +52,16 @@ async def shared_model(
         loaded.close()
 
 
-async def load_model(spec: str | None, *, context: int | None = None, threads: int | None = None) -> Model:
+async def load_model(
+    spec: str | None,
+    *,
+    context: int | None = None,
+    threads: int | None = None,
+    keep: int | None = None,
+    spill: Spilling | None = None,
+) -> Model:
     """Load a model in a thread; see :func:`espeer.llm.loading.open_model`."""
     return await trio.to_thread.run_sync(
-        lambda: open_model(spec, context=context, threads=threads),
+        lambda: open_model(spec, context=context, threads=threads, keep=keep, spill=spill),
         abandon_on_cancel=True,  # it can take minutes, and what it leaves behind is an unused model
     )

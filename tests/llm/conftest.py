@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tiny_gguf import write_tiny
 
-from espeer.llm.llama import DEFAULT_KEEP, LlamaModel
+from espeer.llm.llama import LlamaModel
 from espeer.llm.spill import Spill
 from espeer.llm.weights import optimised, resolve
 
@@ -23,9 +23,7 @@ def tiny(tmp_path: Path) -> Iterator[Callable[..., LlamaModel]]:
     """Load a model of random weights with the given metadata."""
     models: list[LlamaModel] = []
 
-    def load(
-        context: int | None = None, *, keep: int = DEFAULT_KEEP, spill: Spill | None = None, **metadata: Any
-    ) -> LlamaModel:
+    def load(context: int | None = None, *, keep: int | None = None, spill: Spill | None = None, **metadata: Any) -> LlamaModel:
         path = write_tiny(tmp_path / f"Tiny-{len(models)}.GGUF", **metadata)
         models.append(LlamaModel.load(path, context=context, keep=keep, spill=spill))
         return models[-1]
