@@ -1,16 +1,18 @@
 """Distillation: from an episode to one compact experience (paper section 3).
 
 Small models lose codes and make cures up. So what the model says is checked against its episode; it gets one more try, and
-else the experience is put together from the episode's own sentences. The method is noted in the record.
+else the experience is put together from the episode's own sentences. In the second try a grammar holds it to the words of the
+outcome. The method is noted in the record.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from espeer.interaction import Interaction
 from espeer.lifecycle import prompts
 from espeer.lifecycle.essence import codes, cut, names, negates, numbers, sentences, size, stems, words
+from espeer.lifecycle.wording import instruction
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.model import Sampling
 from espeer.records import MAX_TEXT
@@ -46,7 +48,8 @@ async def distil(engine: Engine, episode: Sequence[Interaction]) -> Distillate:
         return Distillate(first.strip(), "distilled")
     outcomes = " ".join(filter(None, map(_outcome, episode)))
     if outcomes:  # the easier half of the task: the report stays as it is, only what was done becomes an instruction
-        said = await engine.complete(prompts.instruct(outcomes), _SAMPLING, priority=Priority.DISTIL)
+        sampling = replace(_SAMPLING, grammar=instruction(outcomes))
+        said = await engine.complete(prompts.instruct(outcomes), sampling, priority=Priority.DISTIL)
         second = f"{episode[0].query.rstrip('.!? ')}: {said.strip()}"
         if not problems(second, episode):
             return Distillate(second, "retried")

@@ -3,15 +3,15 @@
 Raise :data:`VERSION` with any change that can change an answer: experiments note it beside their figures.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Final
 
 from espeer.interaction import Interaction
 from espeer.lifecycle.choice import LETTERS, Method
+from espeer.llm.grammar import one_of
 from espeer.llm.model import Message, Note, Prompt
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _DISTIL: Final = "You turn a field report into one short lesson. Copy every code, number and name exactly."
 _DISTIL_EXAMPLES: Final = (
@@ -82,8 +82,7 @@ def condense(texts: Sequence[str]) -> Prompt:
 def classify(text: str, types: Sequence[str]) -> tuple[Prompt, str]:
     """Ask which type a text is of; return the prompt and the grammar that allows nothing but a type's name."""
     task = f"{_CLASSIFY} Topics: {', '.join(types)}."
-    grammar = "root ::= " + " | ".join(json.dumps(name) for name in types)
-    return Prompt((Message("system", task), Message("user", f"{text}\n\nTopic:"))), grammar
+    return Prompt((Message("system", task), Message("user", f"{text}\n\nTopic:"))), one_of(types)
 
 
 def note(id: str, text: str) -> Note:

@@ -19,7 +19,10 @@ UNKNOWN: Final = "I do not know."
 
 _WORD: Final = re.compile(r"\w+")
 _SENTENCE: Final = re.compile(r"[^.!?\n]+[.!?]*")
-_ALTERNATIVES: Final = re.compile(r'\s*root\s*::=\s*"(?:[^"\\]|\\.)*"(?:\s*\|\s*"(?:[^"\\]|\\.)*")*\s*')
+_ALTERNATIVES: Final = re.compile(
+    r"\s*(?:root ::= word .*\nmore ::= .*\n(?P<word>word)|root)\s*::=\s*"
+    r'(?P<texts>"(?:[^"\\]|\\.)*"(?:\s*\|\s*"(?:[^"\\]|\\.)*")*)\s*'
+)
 _LITERAL: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _SHORT: Final = 3  # words up to this length say little about what a text is about
 _SEEN, _UNSEEN = math.log(0.5), math.log(0.01)
@@ -37,7 +40,8 @@ class FakeModel:
     - A token is a word. Each step brings each run on by one: a word of an answer, or a continuation to score.
     - ``generate`` gives what ``replies`` returns, which is asked in the first step; what that raises, the caller gets.
     - Without ``replies``, ``generate`` with a grammar of plain alternatives (``root ::= "a" | "b"``) gives the one that has
-      most words in common with the last user message; of equals, the first.
+      most words in common with the last user message; of equals, the first. With a grammar of
+      :func:`espeer.llm.grammar.in_words` it gives the last of the words: it can make no sentence of them.
     - Without a grammar too, it gives the sentence of the prompt that has most words of more than three letters in common with
       the last line of the last user message, and is not from that line; of equals, the first. If none has any: UNKNOWN.
     - ``score`` gives a word that stands in the prompt a probability of 0.5, any other 0.01.
@@ -187,10 +191,12 @@ def quote(prompt: Prompt, sampling: Sampling) -> str:
     """
     message = next((message.text for message in reversed(prompt.messages) if message.role == "user"), "")
     if sampling.grammar is not None:
-        if _ALTERNATIVES.fullmatch(sampling.grammar) is None:
+        if (alternatives := _ALTERNATIVES.fullmatch(sampling.grammar)) is None:
             raise ModelError('the fake model only knows grammars of the form: root ::= "one" | "other"')
         words = _words(message)
-        choices = [re.sub(r"\\(.)", r"\1", literal) for literal in _LITERAL.findall(sampling.grammar)]
+        choices = [re.sub(r"\\(.)", r"\1", literal) for literal in _LITERAL.findall(alternatives["texts"])]
+        if alternatives["word"]:
+            return choices[-1]
         return max(choices, key=lambda choice: len(_words(choice) & words))
     before, _, question = message.strip().rpartition("\n")
     texts = [turn.text for turn in prompt.messages if turn.role != "assistant" and turn.text != message] + [before]

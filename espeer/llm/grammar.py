@@ -1,6 +1,7 @@
-"""Grammars in GBNF, llama.cpp's language, that hold a model to a form: JSON of a schema, or one of several texts (pure).
+"""Grammars in GBNF, llama.cpp's language, that hold a model to a form (pure).
 
-The schemas are a subset of JSON Schema (draft 2020-12) in which everything has an end, so that an answer fits ``max_tokens``:
+The form is JSON of a schema, one of several texts, or a text in given words. Schemas are a subset of JSON Schema (draft
+2020-12) in which everything has an end, so that an answer fits ``max_tokens``:
 
 - ``{"type": "object", "properties": {...}, "required": [...]}``: all properties are required, and come in their order.
 - ``{"type": "array", "items": {...}}`` with ``minItems`` and ``maxItems``.
@@ -107,6 +108,15 @@ def one_of(texts: Sequence[str]) -> str:
     if not 1 <= len(texts) <= MAX_VALUES or not all(texts):
         raise InputError(f"a grammar takes from one to {MAX_VALUES:,} texts, none of them empty")
     return "root ::= " + " | ".join(map(_literal, texts))
+
+
+def in_words(words: Sequence[str], most: int) -> str:
+    """Return the grammar of texts of nothing but these words, at least one and at most ``most`` of them.
+
+    Between them stands a space, a comma or a semicolon, and at the end perhaps a full stop. Raises as :func:`one_of` does.
+    """
+    alternatives = one_of(words).removeprefix("root ::= ")
+    return f'root ::= word more{{0,{most - 1}}} "."?\nmore ::= (" " | ", " | "; ") word\nword ::= {alternatives}'
 
 
 class _Builder:

@@ -1,6 +1,7 @@
 """Distillation: what the check refuses, and what is done then."""
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import with_replies
@@ -8,7 +9,10 @@ from scripted import with_replies
 from espeer.interaction import Interaction
 from espeer.lifecycle import prompts
 from espeer.lifecycle.distil import Distillate, distil, extract, problems
-from espeer.llm.model import Prompt
+from espeer.lifecycle.wording import instruction
+from espeer.llm.engine import Engine
+from espeer.llm.fake import FakeModel
+from espeer.llm.model import Prompt, Sampling
 from espeer.records import MAX_TEXT
 from espeer.text import is_clean
 
@@ -126,3 +130,18 @@ def test_extraction_always_gives_a_text_that_a_record_takes(parts: list[tuple[st
 def test_the_prompt_holds_the_episode_and_no_examples_leak_into_the_check() -> None:
     assert EPISODE[0].feedback in prompts.distil(EPISODE).messages[-1].content
     assert EPISODE[0].response in prompts.distil(EPISODE).messages[-1].content
+
+
+async def test_the_second_try_is_held_to_the_words_of_the_outcome() -> None:
+    held: list[str | None] = []
+
+    def reply(_: Prompt, sampling: Sampling) -> str:
+        held.append(sampling.grammar)
+        return "set the idler gap to 4 mm"
+
+    engine = Engine(FakeModel(reply), in_thread=False)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        assert (await distil(engine, EPISODE)).method == "retried"
+        nursery.cancel_scope.cancel()
+    assert held == [None, instruction("Setting the idler gap to 4 mm cleared it.")]

@@ -2,6 +2,7 @@ import pytest
 
 from espeer.errors import ModelError, PromptTooLong
 from espeer.llm.fake import UNKNOWN, FakeModel
+from espeer.llm.grammar import in_words
 from espeer.llm.model import Message, Note, Prompt, Run, Sampling
 
 NOTES = "Notes:\n- Fault E42 of the pump: clean the intake filter. It is behind the door.\n- The lamp needs a battery.\n"
@@ -44,6 +45,7 @@ def test_it_chooses_by_common_words() -> None:
     assert answer(FakeModel(), "the pumps leak", grammar) == "pumps and valves"
     assert answer(FakeModel(), "nothing known", grammar) == "general"
     assert answer(FakeModel(), "x", Sampling(grammar=r'root ::= "say \"x\""')) == 'say "x"'
+    assert answer(FakeModel(), "the lamps leak", Sampling(grammar=in_words(["lamps", "the"], 9))) == "the"
     with pytest.raises(ModelError, match="only knows grammars"):
         answer(FakeModel(), "x", Sampling(grammar="root ::= [a-z]+"))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_gguf import SPECIAL, write_tiny
 
 from espeer.errors import InputError, ModelError
-from espeer.llm.grammar import MAX_DEPTH, MAX_GROUPS, MAX_LENGTH, MAX_SCHEMAS, MAX_VALUES, JsonSchema, one_of
+from espeer.llm.grammar import MAX_DEPTH, MAX_GROUPS, MAX_LENGTH, MAX_SCHEMAS, MAX_VALUES, JsonSchema, in_words, one_of
 from espeer.llm.llama import LlamaModel
 from espeer.llm.model import Message, Prompt, Sampling
 
@@ -236,3 +236,14 @@ def test_one_of_several_texts(model: LlamaModel, chosen: list[str]) -> None:
 def test_texts_that_no_grammar_can_hold(chosen: list[str]) -> None:
     with pytest.raises(InputError, match="grammar"):
         one_of(chosen)
+
+
+@given(words=st.lists(st.text("abcd", min_size=1, max_size=3), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_a_text_in_given_words(model: LlamaModel, words: list[str], seed: int) -> None:
+    grammar = in_words(words, 6)
+    spoken = answer(model, PROMPT, Sampling(60, temperature=50.0, seed=seed, grammar=grammar)).split()
+    assert 1 <= len(spoken) <= 6
+    assert {word.rstrip(",;.") for word in spoken} <= set(words)
+    assert takes(model, grammar, f"{words[0]}, {words[-1]}; {words[0]} {words[-1]}.")
+    for text in ("", "e", f"{words[0]}..", f"{words[0]} e", f" {words[0]}", " ".join([words[0]] * 7)):
+        assert not takes(model, grammar, text)
