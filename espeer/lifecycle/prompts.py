@@ -97,7 +97,7 @@ def ask(question: str, notes: Sequence[Note]) -> Prompt:
     """Ask a question, with what was recalled for it, each made by :func:`note`."""
     if not notes:
         return Prompt((Message("system", _ASK), Message("user", question)))
-    return Prompt((Message("system", _ASK_WITH_NOTES), _with_notes(notes, f"Question: {question}")))
+    return Prompt((Message("system", _ASK_WITH_NOTES), _with_notes(notes, question)))
 
 
 def choose(question: str, choices: Sequence[str], notes: Sequence[Note], method: Method) -> tuple[Prompt, tuple[str, ...]]:

@@ -49,7 +49,10 @@ class Chat(Protocol):
 
 
 class PlainChat:
-    """The layout for base models, which were trained on documents and know no turns."""
+    """The layout for base models, which were trained on documents and know no turns.
+
+    Notes stand before the question that they are for; one that says itself that it is a question does not say it twice.
+    """
 
     stop: tuple[str, ...] = ("\nQuestion:",)
 
@@ -57,9 +60,12 @@ class PlainChat:
         """The prompt as a document of questions and answers, which ends where the next answer is due."""
         marks = {"system": ("", "\n\n"), "user": ("Question: ", "\nAnswer:"), "assistant": (" ", "\n\n")}
         pieces: list[Piece] = []
-        for turn in _turns(prompt):
-            before, after = marks[turn[0].role]
-            pieces += [Piece(before, layout=True), *_parts(turn), Piece(after, layout=True)]
+        for message, fixed in _turns(prompt):
+            before, after = marks[message.role]
+            *told, content = _parts((message, fixed))
+            said = content.text.removeprefix("\n").removeprefix(before)
+            gap = "\n" if message.notes else ""
+            pieces += [*told, Piece(f"{gap}{before}", layout=True), replace(content, text=said), Piece(after, layout=True)]
         if prompt.opening:
             pieces.append(Piece(f" {prompt.opening}"))
         return [piece for piece in pieces if piece.text]

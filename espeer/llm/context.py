@@ -103,6 +103,8 @@ class Context:
         """Forget a sequence."""
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         self._free.append(sequence)
+        if len(self._free) == SEQUENCES:
+            self.clear()  # so that llama.cpp takes the first cells again: attention runs up to the last one in use
 
     def cut(self, sequence: int, start: int, end: int = -1) -> bool:
         """Forget a sequence's positions from ``start``, to before ``end``.

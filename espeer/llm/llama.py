@@ -7,6 +7,7 @@ from there, and this module puts what several runs want evaluated into one evalu
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -29,6 +30,8 @@ DEFAULT_KEEP: Final = 128 * 1024 * 1024
 """Bytes of states that are kept in memory: some twenty notes of 80 tokens, each for three ranks, with the default model."""
 
 
+_TEXTS: Final = 512
+"""So many texts' tokens are remembered: a prompt is measured before it is evaluated, and notes come back."""
 _MOST_ACTIVE: Final = (SEQUENCES - LEFT) // (1 + TOGETHER)
 
 
@@ -49,6 +52,7 @@ class LlamaModel:
         self._active: list[LlamaRun] = []  # those that have cells, or will
         self._closed = False
         self._vocabulary = native.Vocabulary(model)
+        self._tokens = lru_cache(_TEXTS)(self._tokenise)
         self._chat = _chat(self._vocabulary)
         self._states = states
         self._joins = keeps and context.shifts and not native.is_recurrent(model)
@@ -212,13 +216,11 @@ class LlamaModel:
         """The prompt's tokens: its beginning, which all prompts of a kind share, its notes, and the rest."""
         self._check_open()
         prefix: list[int] = []
-        notes: list[tuple[str, list[int]]] = []
+        notes: list[tuple[str, tuple[int, ...]]] = []
         tail: list[int] = []
         begun = False
         for piece in self._chat.lay_out(prompt):
-            tokens = self._vocabulary.tokens(piece.text, special=piece.layout, first=not begun)
-            if not begun and self._vocabulary.begin is not None and tokens[:1] != [self._vocabulary.begin]:
-                tokens.insert(0, self._vocabulary.begin)  # some templates write it themselves
+            tokens = self._tokens(piece.text, special=piece.layout, first=not begun)
             begun = True
             if piece.note is not None and self._joins and prefix and not tail:
                 notes.append((piece.note, tokens))
@@ -227,6 +229,13 @@ class LlamaModel:
             else:
                 tail += tokens
         return Layout(tuple(prefix), in_slots(notes), tuple(tail))
+
+    def _tokenise(self, text: str, *, special: bool, first: bool) -> tuple[int, ...]:
+        tokens = self._vocabulary.tokens(text, special=special, first=first)
+        begin = self._vocabulary.begin
+        if first and begin is not None and tokens[:1] != [begin]:
+            tokens.insert(0, begin)  # some templates write it themselves
+        return tuple(tokens)
 
     def _to_warm(self, prompt: Prompt, ranks: int) -> tuple[Layout, list[PlacedNote]]:
         layout = self._lay_out(prompt)

@@ -19,7 +19,7 @@ TOGETHER: Final = 6
 
 LEFT: Final = 2
 """So many finished sequences are left in the context, for a prompt that goes on from them, as the question for the confidence
-does. More would slow down every evaluation."""
+does."""
 
 
 @dataclass(eq=False, slots=True)
@@ -121,6 +121,8 @@ class Placer:
             if self._context.cut(left.sequence, layout.start + common):
                 return Place(left.sequence, common)
             lease.drop(left.sequence)
+        while self.forget_oldest():  # nobody goes on from those at once, and attention runs over their cells, too
+            pass
         sequence = yield from self._prefix(lease, layout.prefix)
         states = yield from self._note_states(lease, sequence, layout.prefix, layout.notes)
         for state in states:

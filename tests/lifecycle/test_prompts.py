@@ -11,9 +11,9 @@ def test_a_question_with_notes() -> None:
     prompt = prompts.ask("Which port?", NOTES)
     assert [turn.text for turn in prompt.messages] == [
         "You answer questions briefly, from the notes. Copy codes, numbers and names exactly.",
-        "Notes:\n- Use port 2.\n- Mind the gap. It is 4 mm.\n\nQuestion: Which port?",
+        "Notes:\n- Use port 2.\n- Mind the gap. It is 4 mm.\n\nWhich port?",
     ]
-    assert prompt.messages[1] == Message("user", "\nQuestion: Which port?", lead="Notes:\n", notes=NOTES)
+    assert prompt.messages[1] == Message("user", "\nWhich port?", lead="Notes:\n", notes=NOTES)
     assert prompt.opening == ""
 
 

@@ -26,6 +26,13 @@ def test_a_base_model_gets_a_document() -> None:
     assert PlainChat.stop == ("\nQuestion:",)
 
 
+def test_a_base_model_reads_notes_before_the_question() -> None:
+    notes = (Note("a", "- So.\n"), Note("b", "- Thus.\n"))
+    for content in ("\nWhy?", "\nQuestion: Why?"):
+        asked = Prompt((TURNS[0], Message("user", content, lead="Notes:\n", notes=notes)))
+        assert text(PlainChat().lay_out(asked)) == "Be brief.\n\nNotes:\n- So.\n- Thus.\n\nQuestion: Why?\nAnswer:"
+
+
 def test_layout_and_contents_are_told_apart() -> None:
     chat = TemplateChat("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}<assistant>", bos="", eos="")
     assert chat.lay_out(Prompt(TURNS[:2], "So")) == [
