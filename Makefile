@@ -15,6 +15,7 @@ test: install
 
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python -m benchmarks.bm25 $(BENCH)
+	$(BIN)/python -m benchmarks.ttft $(BENCH)
 
 sim: install
 	$(BIN)/espeer sim run simulations/*.toml --json

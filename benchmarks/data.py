@@ -82,9 +82,9 @@ def corpus(folder: Path | None) -> Corpus:
     """Return GSM8K if it is there: its training part as documents, its test questions as queries; else made-up texts."""
     if folder is None or not (file := folder / "gsm8k.jsonl.gz").exists():
         return made_up()
-    rows = list(_rows(file))
-    train = [row for row in rows if row["split"] == "train"]
-    test = [row for row in rows if row["split"] == "test"]
+    every = list(rows(file))
+    train = [row for row in every if row["split"] == "train"]
+    test = [row for row in every if row["split"] == "test"]
     return Corpus(
         "GSM8K: train as documents (question and answer), test questions as queries",
         [f"{row['question']} {row['answer']}" for row in train],
@@ -122,7 +122,7 @@ def collection(folder: Path, name: str, split: str | None = None) -> Collection:
     texts: dict[str, str] = {}
     queries: dict[str, str] = {}
     gains: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in _rows(folder / f"retrieval_{name}.jsonl.gz"):
+    for row in rows(folder / f"retrieval_{name}.jsonl.gz"):
         if row["type"] == "doc":
             titles[row["id"]], texts[row["id"]] = row["title"], row["text"]
         elif row["type"] == "query" and (split is None or row["split"] == split):
@@ -133,7 +133,8 @@ def collection(folder: Path, name: str, split: str | None = None) -> Collection:
     return Collection(name, titles, texts, judged, {query: gains[query] for query in judged})
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
+def rows(file: Path) -> Iterator[dict[str, Any]]:
+    """Read the rows of a compressed file, one JSON object a line."""
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 
