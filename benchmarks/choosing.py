@@ -55,7 +55,7 @@ def accuracy(material: Material, joining: Model, whole: Model, count: int, *, me
     cached, full, plain = [], [], []
     for question in asked:
         notes = noted([key for key, _ in index.top_k(question.text, K)])
-        _finish(joining, joining.warm(_prompt(question, notes, method), K))
+        _finish(joining, joining.warm(prompts.choose(question.text, question.choices, notes, method)[0], K))
         cached.append(answer(joining, question, notes, method))
         full.append(answer(whole, question, notes, method))
         plain.append(answer(whole, question, [], method))
