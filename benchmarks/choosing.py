@@ -61,7 +61,7 @@ def accuracy(material: Material, joining: Model, whole: Model, count: int, *, me
         plain.append(answer(whole, question, [], method))
     rights = {name: [one.right for one in side] for name, side in (("cached", cached), ("full", full), ("plain", plain))}
     pairs = significance.discordant(rights["cached"], rights["full"])
-    difference = quality.difference(rights["cached"], rights["full"])
+    difference = quality.difference([*map(float, rights["cached"])], [*map(float, rights["full"])])
     apart = fmean(significance.divergence(ours.shares, theirs.shares) for ours, theirs in zip(cached, full, strict=True))
     same = fmean(_taken(ours) == _taken(theirs) for ours, theirs in zip(cached, full, strict=True))
     what = f"right of {len(asked)} by {method}, {K} recalled"
