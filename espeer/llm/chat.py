@@ -68,7 +68,7 @@ class PlainChat:
             pieces += [*told, Piece(f"{gap}{before}", layout=True), replace(content, text=said), Piece(after, layout=True)]
         if prompt.opening:
             pieces.append(Piece(f" {prompt.opening}"))
-        return [piece for piece in pieces if piece.text]
+        return [piece for piece in pieces if piece.text or not (piece.layout or piece.fixed)]
 
 
 class TemplateChat:
@@ -105,7 +105,7 @@ class TemplateChat:
             pieces = self._render(folded)
         if prompt.opening:
             pieces.append(Piece(prompt.opening))
-        return [piece for piece in pieces if piece.text]
+        return [piece for piece in pieces if piece.text or not (piece.layout or piece.fixed)]
 
     def _render(self, turns: Sequence[_Turn]) -> list[Piece]:
         messages: list[Any] = [

@@ -154,7 +154,8 @@ class LlamaModel:
         """Bring runs on by one evaluation; see :meth:`espeer.llm.model.Model.step`."""
         self._check_open()
         asks = self._asks([run for run in runs if isinstance(run, LlamaRun)])
-        alone = next((pair for pair in asks if pair[1].alone), None)
+        # Positions are moved with the next evaluation, whoever's it is, and wrongly if that is interrupted.
+        alone = next(((run, ask) for run in self._active if (ask := run.ask()) is not None and ask.alone), None)
         # Those that want one token more first: whoever reads an answer waits for the least.
         turns = [alone] if alone else sorted(asks, key=lambda pair: len(pair[1].cells) - pair[1].taken)
         cells: list[Cell] = []
@@ -202,6 +203,8 @@ class LlamaModel:
             raise ModelError(f"the model {self.name} is closed; load it again")
 
     def _check_room(self, layout: Layout, rest: int, what: str) -> None:
+        if not layout.tail:
+            raise ModelError("there is nothing in the prompt for the model to go on from; ask something")
         size = self._size(layout)
         if size + rest > self.context:
             raise PromptTooLong(
@@ -218,16 +221,19 @@ class LlamaModel:
         prefix: list[int] = []
         notes: list[tuple[str, tuple[int, ...]]] = []
         tail: list[int] = []
-        begun = False
+        begun = own = False  # own: what follows is this prompt's alone
         for piece in self._chat.lay_out(prompt):
-            tokens = self._tokens(piece.text, special=piece.layout, first=not begun)
-            begun = True
-            if piece.note is not None and self._joins and prefix and not tail:
+            tokens = self._tokens(piece.text, special=piece.layout, first=not begun) if piece.text else ()
+            begun = begun or bool(piece.text)
+            if piece.note is not None and self._joins and prefix and not own:
                 notes.append((piece.note, tokens))
-            elif (piece.layout or piece.fixed) and not notes and not tail:
+            elif (piece.layout or piece.fixed) and not notes and not own:
                 prefix += tokens
             else:
+                own = True
                 tail += tokens
+        if prefix and not notes and not tail:
+            tail.append(prefix.pop())  # the last token is evaluated each time, for its logits
         return Layout(tuple(prefix), in_slots(notes), tuple(tail))
 
     def _tokenise(self, text: str, *, special: bool, first: bool) -> tuple[int, ...]:
@@ -247,11 +253,16 @@ class LlamaModel:
     def _asks(self, runs: Sequence[LlamaRun]) -> list[tuple[LlamaRun, Ask]]:
         """What the runs want evaluated, of those that there is room for."""
         asks = []
+        full = False  # then later ones wait behind the one that found no room: small ones would keep a large one out for ever
         for run in runs:
-            if not run.done and self._admit(run, runs):
-                ask = run.ask()
-                if ask is not None:
-                    asks.append((run, ask))
+            if run.done or (full and run not in self._active):
+                continue
+            if not self._admit(run, runs):
+                full = True
+                continue
+            ask = run.ask()
+            if ask is not None:
+                asks.append((run, ask))
         return asks
 
     def _admit(self, run: LlamaRun, runs: Sequence[LlamaRun]) -> bool:

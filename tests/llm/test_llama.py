@@ -189,6 +189,18 @@ def test_prompts_that_do_not_fit(tiny: Callable[..., LlamaModel]) -> None:
     assert_consistent(model)
 
 
+def test_a_prompt_that_ends_with_what_all_have(tiny: Callable[..., LlamaModel]) -> None:
+    model = tiny()
+    empty = noted("")
+    assert model._lay_out(empty).prefix == model._lay_out(noted("Which?")).prefix  # to warm the one is to warm the other
+    shared = Prompt((Message("system", "Be brief."), Message("user", "Which?")), shared=2)
+    for prompt in (empty, shared, ask("")):
+        for _ in range(2):
+            assert close(score(model, prompt, ["yes"]), [one_at_a_time(model, prompt, "yes")], 1e-3)
+    with pytest.raises(ModelError, match="nothing in the prompt"):
+        model.generate(Prompt(()), Sampling())
+
+
 # --- generating ----------------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +282,21 @@ def test_a_run_begins_anew_when_its_room_was_needed(tiny: Callable[..., LlamaMod
     assert answer(model, ask("xyz"), Sampling(max_tokens=room - 20))
     assert said + bring(model, first) == alone
     assert_consistent(model)
+
+
+def test_a_large_request_is_not_kept_out_by_small_ones(tiny: Callable[..., LlamaModel]) -> None:
+    model = tiny()
+    small = [model.generate(ask("s"), Sampling(20 + number, grammar="root ::= [a-z]+")) for number in range(3)]
+    model.step(small)
+    large = model.generate(ask("k" * 150), Sampling(5))
+    runs = [*small, large]
+    for _ in range(100):
+        model.step(runs)
+        runs = [run for run in runs if not run.done]
+        while len(runs) < 4:
+            runs.append(model.generate(ask("s"), Sampling(20, grammar="root ::= [a-z]+")))
+    assert large.done
+    assert large.error is None
 
 
 # --- what is kept, and what happens when work is stopped ------------------------------------------------------------------
@@ -378,7 +405,7 @@ def test_joined_notes_are_read_where_they_stand(flat: LlamaModel, tiny: Callable
     for order in ((0, 1, 2), (2, 0, 1), (1, 2), (0, 1, 2)):
         prompt = noted("Which?", *(notes[index] for index in order))
         assert [len(model._lay_out(prompt).notes) for model in (flat, whole)] == [len(order), 0]
-        assert close(score(flat, prompt, choices), score(whole, prompt, choices), 5e-3)
+        assert close(score(flat, prompt, choices), score(whole, prompt, choices), 2e-2)  # moved states are rounded twice
         assert_consistent(flat)
 
 
@@ -395,7 +422,7 @@ def test_warm_notes_are_not_evaluated(
     assert_consistent(flat)
     sizes = evaluations(flat, monkeypatch)
     warm = [score(flat, noted("Which of them?", *order), ["x"]) for order in (notes, notes[::-1])]
-    assert max(sizes) < 30
+    assert max(sizes) < 40
     cold = tiny(llama__context_length=4096)
     for scores, order in zip(warm, (notes, notes[::-1]), strict=True):
         assert close(score(cold, noted("Which of them?", *order), ["x"]), scores, 1e-6)
@@ -440,6 +467,24 @@ def test_a_run_can_be_closed_or_interrupted_while_its_notes_are_worked_out(flat:
         flat.step([again])
     bring(flat, again)
     assert_consistent(flat)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_another_run_is_not_interrupted_while_it_moves_the_notes_of_a_paused_one(
+    flat: LlamaModel, tiny: Callable[..., LlamaModel], after: int
+) -> None:
+    prompt = noted("Which?", *(note(flat, letter) for letter in "abc"))
+    run = flat.score(prompt, ["xyz"])
+    while not any(other._ask is not None and other._ask.alone for other in flat._active):
+        flat.step([run])
+    other = flat.generate(ask("more urgent"), Sampling(max_tokens=5))
+    checks = iter(range(1000))
+    callback = llama_cpp.ggml_abort_callback(lambda _: next(checks) == after)
+    flat._context._read_flag = callback
+    llama_cpp.llama_set_abort_callback(flat._context.handle, callback, None)
+    bring(flat, other)
+    bring(flat, run)
+    assert close(run.scores, score(tiny(llama__context_length=4096), prompt, ["xyz"]), 1e-3)
 
 
 # --- scoring -------------------------------------------------------------------------------------------------------------
