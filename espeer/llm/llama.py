@@ -55,6 +55,8 @@ class LlamaModel:
         self._tokens = lru_cache(_TEXTS)(self._tokenise)
         self._chat = _chat(self._vocabulary)
         self._states = states
+        # What an interrupted evaluation changed cannot be taken back there, and the run would be lost.
+        self._interruptible = not native.is_recurrent(model)
         self._joins = keeps and context.shifts and not native.is_recurrent(model)
         self._placer = Placer(context, states, model=f"{digest}, {context.build}")
 
@@ -168,7 +170,7 @@ class LlamaModel:
         if not cells:
             return
         try:
-            self._context.evaluate(cells, interruptible=alone is None)
+            self._context.evaluate(cells, interruptible=self._interruptible and alone is None)
         except Interrupted:
             return
         except ModelError as error:
@@ -180,7 +182,7 @@ class LlamaModel:
             row += count
 
     def interrupt(self) -> None:
-        """End the step at work early, or the next one. For any thread."""
+        """End the step at work early, or the next one, where the model can do a step again. For any thread."""
         self._context.interrupt()
 
     def statistics(self) -> dict[str, Any]:

@@ -1,18 +1,20 @@
 """Any mixture of what an engine does with a model of llama.cpp: each run's result is the one that it has alone."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
+import pytest
 from bringing import bring
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from test_llama import assert_consistent, close
-from tiny_gguf import write_tiny
+from tiny_gguf import write_recurrent, write_tiny
 
 from espeer.errors import ModelError, PromptTooLong
 from espeer.llm.context import Cell
@@ -167,7 +169,8 @@ class Mixture(RuleBasedStateMachine):
             self.model.close()
 
 
-def test_any_mixture(tmp_path: Path) -> None:
-    alone = Alone(write_tiny(tmp_path / "tiny.gguf", llama__context_length=CONTEXT))
-    usual = settings(max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("write", [partial(write_tiny, llama__context_length=CONTEXT), write_recurrent])
+def test_any_mixture(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    alone = Alone(write(tmp_path / "tiny.gguf"))
+    usual = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     run_state_machine_as_test(lambda: Mixture(alone), settings=usual)

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 import espeer
 from espeer import Config, FakeModel, Node
 from espeer.errors import ModelError, ModelNotFound, ModelUnreadable
-from espeer.llm.engine import Engine
+from espeer.llm.engine import Engine, Priority
 
 
 def config(folder: Path, name: str) -> Config:
@@ -44,7 +44,7 @@ async def test_questions_to_two_nodes_share_steps(tmp_path: Path) -> None:
         await model.wait_held()
         requests.start_soon(b.ask, "from b")
         with trio.fail_after(10):
-            while not engine.waiting:
+            while sum(job.priority == Priority.INTERACTIVE for job in engine._schedule.jobs) < 2:  # the nodes warm, too
                 await trio.lowlevel.checkpoint()
         model.let_go()
     assert any(" + " in names for names in model.log)
