@@ -440,15 +440,54 @@ def test_what_is_not_kept_is_worked_out_again(tiny: Callable[..., LlamaModel]) -
     assert small.statistics()["bytes"] <= 40_000
 
 
+def spilled(tiny: Callable[..., LlamaModel], folder: Path) -> tuple[Prompt, list[Score]]:
+    """Have a model keep the states of a prompt in a folder; return the prompt and its scores."""
+    model = tiny(llama__context_length=4096, spill=Spill(folder, 10_000_000))
+    prompt = noted("Which?", note(model, "a"), note(model, "b"))
+    scores = score(model, prompt, ["x"])
+    model.close()
+    return prompt, scores
+
+
+def test_states_are_there_for_the_same_model(tiny: Callable[..., LlamaModel], tmp_path: Path) -> None:
+    prompt, scores = spilled(tiny, tmp_path / "kv")
+    again = tiny(llama__context_length=4096, spill=Spill(tmp_path / "kv", 10_000_000))
+    assert close(score(again, prompt, ["x"]), scores, 1e-6)
+    assert again.statistics()["restored"] == 3
+    assert again.statistics()["misses"] == 0
+
+
 def test_states_are_not_used_for_another_model(tiny: Callable[..., LlamaModel], tmp_path: Path) -> None:
-    spill = Spill(tmp_path / "kv", 10_000_000)
-    one = tiny(llama__context_length=4096, keep=1, spill=spill)
-    prompt = noted("Which?", note(one, "a"), note(one, "b"))
-    score(one, prompt, ["x"])
-    one.close()
+    prompt, scores = spilled(tiny, tmp_path / "kv")
     other = tiny(llama__context_length=4096, llama__rope__freq_base=500.0, spill=Spill(tmp_path / "kv", 10_000_000))
     whole = tiny(llama__context_length=4096, llama__rope__freq_base=500.0, keep=0)
-    assert close(score(other, prompt, ["x"]), score(whole, prompt, ["x"]), 5e-3)
+    others = score(other, prompt, ["x"])
+    assert close(others, score(whole, prompt, ["x"]), 5e-3)
+    assert not close(others, scores, 5e-3)
+    assert other.statistics()["restored"] == 0
+
+
+@pytest.mark.parametrize("damage", ["a bit", "its end", "another's"])
+def test_states_that_were_damaged_on_disk_are_worked_out_again(
+    tiny: Callable[..., LlamaModel], tmp_path: Path, damage: str
+) -> None:
+    prompt, scores = spilled(tiny, tmp_path / "kv")
+    files = sorted((tmp_path / "kv").glob("*.state"))
+    contents = [file.read_bytes() for file in files]
+    for index, (file, content) in enumerate(zip(files, contents, strict=True)):
+        middle = len(content) // 2
+        damaged = {
+            "a bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+            "its end": content[:-1],
+            "another's": contents[index - 1],
+        }
+        file.write_bytes(damaged[damage])
+    model = tiny(llama__context_length=4096, spill=Spill(tmp_path / "kv", 10_000_000))
+    assert close(score(model, prompt, ["x"]), scores, 1e-6)
+    assert model.statistics()["disk_damaged"] == len(files)
+    assert model.statistics()["restored"] == 0
+    assert model.statistics()["disk_entries"] == 0
+    assert_consistent(model)
 
 
 @pytest.mark.parametrize("number", range(6))
