@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from benchmarks import significance
+from benchmarks.llama_rival import Rival
 from benchmarks.report import Figure, number
 from benchmarks.serving import WARM_UP, Bench, in_turns
 from benchmarks.timing import MILLI, Times
@@ -18,6 +19,8 @@ from espeer.llm.model import Prompt, Sampling
 TOGETHER = 4
 """Interactive requests that come at once."""
 
+_BARE = "llama.cpp's bare loop with espeer's settings"
+_DEFAULT = "llama.cpp's bare loop with its own settings"
 _TOKENS = 128
 _FEWEST = 32
 """Tokens of an answer that is long enough to be timed."""
@@ -39,30 +42,41 @@ class Said:
 
 
 async def overhead(bench: Bench, count: int) -> dict[str, Figure]:
-    """Compare with llama.cpp's bare loop: the same prompt, the same number of tokens."""
+    """Compare with llama.cpp's bare loop, the same prompt and number of tokens: with espeer's settings, and with its own."""
     asked = [_at_length(question.text) for question in bench.material.questions[: count + WARM_UP]]
     said = [await _say(bench.engine, prompt) for prompt in asked]
 
     async def ours(place: int) -> float:
         return (await _say(bench.engine, asked[place])).rate
 
-    async def bare(place: int) -> float:
-        return bench.rival.rate(bench.text(asked[place]), max(said[place].tokens, 1))
+    with Rival(bench.rival.setup, espeers_openmp=True) as alike:
 
-    calls = {"espeer": ours, "llama.cpp's bare loop": bare}
-    taken = await in_turns(calls, count, before=_nothing, rest=bench.rest)
+        async def bare(place: int) -> float:
+            return alike.rate(bench.text(asked[place]), max(said[place].tokens, 1), as_espeer=True)
+
+        async def default(place: int) -> float:
+            return bench.rival.rate(bench.text(asked[place]), max(said[place].tokens, 1))
+
+        calls = {"espeer": ours, _BARE: bare, _DEFAULT: default}
+        taken = await in_turns(calls, count, before=_nothing, rest=bench.rest)
     long = [place for place in range(count) if said[place + WARM_UP].tokens >= _FEWEST]
     if not long:
         raise RuntimeError(f"none of {count} answers has {_FEWEST} tokens; ask more")
     rates = {name: [values[place] for place in long] for name, values in taken.items()}
-    slower = significance.ratio(rates["llama.cpp's bare loop"], rates["espeer"])
-    note = f"the ratio: {slower}; {len(long)} answers of {_FEWEST} to {_TOKENS} tokens"
-    figures = {
-        name: Figure(f"decoding, {side}: p50", Times(tuple(rates[side])).p50, "tokens/s")
-        for name, side in (("decode_rate", "espeer"), ("decode_rate_bare", "llama.cpp's bare loop"))
+    note = f"{len(long)} answers of {_FEWEST} to {_TOKENS} tokens"
+    slower = {name: significance.ratio(rates[name], rates["espeer"]) for name in (_BARE, _DEFAULT)}
+
+    def percent(name: str, *, at_most: float | None = None) -> Figure:
+        what = f"decoding: how much faster {name} is"
+        value = 100 * (slower[name].value - 1)
+        return Figure(what, value, "%", at_most=at_most, note=f"the ratio: {slower[name]}; {note}")
+
+    return {
+        "decode_rate": Figure("decoding, espeer: p50", Times(tuple(rates["espeer"])).p50, "tokens/s"),
+        "decode_rate_bare": Figure(f"decoding, {_BARE}: p50", Times(tuple(rates[_BARE])).p50, "tokens/s"),
+        "decode_overhead_percent": percent(_BARE, at_most=3),
+        "decode_below_default_percent": percent(_DEFAULT),
     }
-    what = "decoding: how much faster the bare loop is"
-    return figures | {"decode_overhead_percent": Figure(what, 100 * (slower.value - 1), "%", at_most=3, note=note)}
 
 
 async def together(bench: Bench, count: int) -> dict[str, Figure]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+_OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Rival:
     """
 
     def __init__(self, setup: Setup, *, espeers_openmp: bool = False) -> None:
+        self.setup = setup
         self.waits = "as espeer's" if espeers_openmp else "as OpenMP's do by default"
         environment = dict(os.environ)
         if not espeers_openmp:
@@ -64,9 +65,13 @@ class Rival:
         """Return the seconds that ``Llama.create_completion`` takes to its first piece of text."""
         return float(self._ask({"do": "first", "prompt": prompt})["seconds"])
 
-    def rate(self, prompt: str, tokens: int) -> float:
-        """Return the tokens a second of a bare loop of ``llama_decode`` and a greedy sampler, after the first token."""
-        return float(self._ask({"do": "rate", "prompt": prompt, "tokens": tokens})["rate"])
+    def rate(self, prompt: str, tokens: int, *, as_espeer: bool = False) -> float:
+        """Return the tokens a second of a bare loop of ``llama_decode`` and a greedy sampler, after the first token.
+
+        :param as_espeer: with espeer's context (several sequences, no flash attention) in place of llama.cpp's default.
+        """
+        do = "rate_as_espeer" if as_espeer else "rate"
+        return float(self._ask({"do": do, "prompt": prompt, "tokens": tokens})["rate"])
 
     def sample(self) -> float:
         """Return the seconds that a prompt of some 100 tokens and 8 tokens after it take, the better of two times."""
@@ -129,7 +134,7 @@ class _HighLevel:
 class _Bare:
     """llama.cpp with a loop around it that does nothing but decode and sample."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, *, as_espeer: bool = False) -> None:
         import llama_cpp
 
         self._api = llama_cpp
@@ -137,6 +142,10 @@ class _Bare:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = setup.context
         params.n_threads = params.n_threads_batch = setup.threads
+        if as_espeer:
+            params.n_seq_max = 64
+            params.kv_unified = params.swa_full = params.no_perf = True
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         self._sampler = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
@@ -176,7 +185,7 @@ def _serve(setup: Setup) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # llama.cpp may print
     _without_amx()
-    sides = {"first": _HighLevel(setup), "rate": _Bare(setup)}
+    sides = {"first": _HighLevel(setup).first, "rate": _Bare(setup).rate, "rate_as_espeer": _Bare(setup, as_espeer=True).rate}
 
     def answer(values: Mapping[str, float]) -> None:
         answers.write(json.dumps(values) + "\n")
@@ -185,8 +194,7 @@ def _serve(setup: Setup) -> None:
     answer({})  # the weights are loaded
     for line in sys.stdin:
         question = json.loads(line)
-        do = question.pop("do")
-        answer(getattr(sides[do], do)(**question))
+        answer(sides[question.pop("do")](**question))
 
 
 if __name__ == "__main__":

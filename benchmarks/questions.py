@@ -13,6 +13,7 @@ from benchmarks.data import rows
 from espeer.bm25 import BM25Index
 from espeer.demo import incidents
 from espeer.lifecycle.essence import sentences
+from espeer.text import is_clean
 
 SHORTEST, LONGEST = 60, 100
 """Tokens of an experience whose cost is measured."""
@@ -62,7 +63,7 @@ def load(folder: Path | None) -> Material:
     questions = [
         Question(row["question"], tuple(row["choices"]), row["answer_index"]) for row in every if row["split"] == "test"
     ]
-    passages = dict.fromkeys(row["support"] for row in every if row["split"] == "train" and row["support"])
+    passages = dict.fromkeys(row["support"] for row in every if row["split"] == "train" and is_clean(row["support"]))
     return Material("SciQ: test questions, passages of the training part", _shuffled(questions), list(passages))
 
 

@@ -7,5 +7,5 @@ import os
 # microseconds, then sleep: docs/models.md has the figures. The OpenMP runtime reads this when llama.cpp is first imported,
 # which only modules of this package do.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # GCC's runtime; https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # GCC's runtime; https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
 os.environ.setdefault("KMP_BLOCKTIME", "1")  # LLVM's, in milliseconds; it yields meanwhile, and llama.cpp would set 200

@@ -56,6 +56,6 @@ def test_a_quota_of_cpu_time(tmp_path: Path, files: dict[str, str], quota: float
 def test_how_threads_wait_is_set_but_not_against_the_environment() -> None:
     code = "import espeer.llm, os; print(*(os.environ[k] for k in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')))"
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
-    for environment, printed in ((bare, "passive 1000 1"), ({**bare, "GOMP_SPINCOUNT": "7"}, "passive 7 1")):
+    for environment, printed in ((bare, "passive 3000 1"), ({**bare, "GOMP_SPINCOUNT": "7"}, "passive 7 1")):
         command = [sys.executable, "-c", code]
         assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip() == printed
