@@ -96,7 +96,7 @@ async def open_parts(
         if not config.offline:
             await in_thread(queue.move_to, replica)
     if engine is None:
-        model = model or await _load_model(config)
+        model = model or await _load_model(config, replica)
         stack.callback(model.close)
         engine = Engine(model)
     warming = _make_warming(config, replica, engine)
@@ -154,10 +154,21 @@ async def open_parts(
     )
 
 
-async def _load_model(config: Config) -> Model:
-    spill = await in_thread(Spill, states_path(config.data), config.kv_disk_mb * _MB) if config.kv_disk_mb else None
+async def _load_model(config: Config, replica: Replica | None) -> Model:
+    spill = await in_thread(_open_spill, config, replica)
     keep = config.kv_cache_mb * _MB
     return await load_model(config.model, context=config.context, threads=config.threads, keep=keep, spill=spill)
+
+
+def _open_spill(config: Config, replica: Replica | None) -> Spill | None:
+    """Open the states on disk, without those of experiences that were retracted, superseded or evicted: they tell of them."""
+    folder = states_path(config.data)
+    if not config.kv_disk_mb and not folder.exists():
+        return None
+    spill = Spill(folder, config.kv_disk_mb * _MB)  # which, with 0, empties the folder
+    if replica is not None:
+        spill.keep_only(id_ for type_ in config.types for id_ in replica.active(type_))
+    return spill
 
 
 def _make_warming(config: Config, replica: Replica | None, engine: Engine) -> Warming:

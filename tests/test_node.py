@@ -10,7 +10,10 @@ import trio.testing
 import espeer
 from espeer import AskOptions, Config, FakeModel, Node, warming
 from espeer.errors import ConfigError, InputError, ModelTimeout, PromptTooLong, StoreInUse
+from espeer.folder import states_path
 from espeer.llm.model import Prompt, Run, Sampling
+from espeer.llm.spill import Spill
+from espeer.llm.states import StateKey
 
 
 def offline(folder: Path, **changes: object) -> Config:
@@ -72,6 +75,32 @@ async def test_options_of_one_question(tmp_path: Path) -> None:
         cut = await node.ask("Count.", options=AskOptions(max_tokens=3))
         assert (cut.text, cut.finish) == ("one two three", "length")
         assert (await node.ask("Count.", options=AskOptions(stop=("three",)))).text == "one two"
+
+
+async def test_states_on_disk_are_of_what_the_node_knows_now(tmp_path: Path) -> None:
+    def of(note: str) -> StateKey:
+        return StateKey("a model", bytes(32), note, 0)
+
+    def entries() -> list[bool]:
+        spill = Spill(states_path(tmp_path), 1_000_000)
+        return [of(note) in spill for note in (known, "f" * 64, "")]
+
+    async with Node(offline(tmp_path, model="fake")) as node:
+        learnt = await node.learn("Pump P7 shows E42 when cold.", feedback="Purge the line for 40 s.", wait=True)
+        known = learnt.experience or ""
+    for note in (known, "f" * 64, ""):
+        assert Spill(states_path(tmp_path), 1_000_000).put(of(note), b"state")
+    async with Node(offline(tmp_path, model="fake")):
+        pass
+    assert entries() == [True, False, True]
+    async with Node(offline(tmp_path, model="fake", kv_disk_mb=0)):
+        pass
+    assert entries() == [False] * 3
+
+
+async def test_a_node_that_keeps_no_states_on_disk_makes_no_folder(tmp_path: Path) -> None:
+    async with Node(offline(tmp_path, model="fake", kv_disk_mb=0)):
+        assert not states_path(tmp_path).exists()
 
 
 async def test_a_node_has_a_timeout_of_its_own(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ class Note:
 
     A model may keep what it worked out for a note, by the note's id, and use it in any prompt that begins with the same words.
 
-    :ivar id: stands for the text for ever: notes with the same id have the same text.
+    :ivar id: stands for the text for ever: notes with the same id have the same text. Up to a colon it says what the text is
+        from.
     :ivar text: with the line break that ends it.
     """
 

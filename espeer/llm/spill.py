@@ -5,7 +5,8 @@ states that are damaged, so a file is used only if every byte of it is as it was
 otherwise. All of it can be worked out again: files are not forced onto the disk, and one that a power cut tears is found out.
 
 A file: the format's line, the key (msgpack, after its length), the state's length, the SHA-256 of all of this and the state,
-and the state. Its name is the SHA-256 of the key, so states of other models lie beside these until they are the oldest.
+and the state. Its name is made of the SHA-256 of what the note is from and that of the key, half of each: so states of other
+models lie beside these until they are the oldest, and those of an experience that is gone are found.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import os
 import re
 import struct
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -27,6 +29,7 @@ from espeer.log import get_logger
 
 _FORMAT: Final = b"espeer state 1\n"
 _DIGEST: Final = 32
+_HALF: Final = 32  # of a digest, hexadecimal
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.state")
 _UNFINISHED: Final = re.compile(r"\.[0-9a-f]{64}\.state\..+")  # as espeer.ownfile names them
 
@@ -58,12 +61,11 @@ class Spill:
 
     def __contains__(self, key: StateKey) -> bool:
         """Whether there is a file for it, sound or not. It does not count as used."""
-        return _name(_packed(key)) in self._sizes
+        return _name(key) in self._sizes
 
     def get(self, key: StateKey) -> bytes | None:
         """The state, which counts as used now; None if there is none, or none that is sound."""
-        packed = _packed(key)
-        name = _name(packed)
+        packed, name = _packed(key), _name(key)
         if name not in self._sizes:
             return None
         try:
@@ -86,8 +88,7 @@ class Spill:
 
     def put(self, key: StateKey, value: bytes) -> bool:
         """Write a state, which counts as used now; return whether that was done. One that is over the limit is not kept."""
-        packed = _packed(key)
-        name = _name(packed)
+        packed, name = _packed(key), _name(key)
         head = _head(packed, len(value))
         size = len(head) + _DIGEST + len(value)
         if self._off or size > self._limit:
@@ -103,6 +104,15 @@ class Spill:
         self._sizes[name] = size
         self._bytes += size
         return True
+
+    def keep_only(self, sources: Iterable[str]) -> None:
+        """Remove the states of all notes that are not from one of these; see :attr:`espeer.llm.model.Note.id`."""
+        kept = {_source(""), *map(_source, sources)}
+        try:
+            for name in [name for name in self._sizes if name[:_HALF] not in kept]:
+                self._remove(name)
+        except OSError as error:
+            self._turn_off(error)
 
     def statistics(self) -> dict[str, int]:
         """What it holds, and how many files were damaged."""
@@ -146,8 +156,12 @@ def _packed(key: StateKey) -> bytes:
     return packed
 
 
-def _name(packed: bytes) -> str:
-    return f"{hashlib.sha256(packed).hexdigest()}.state"
+def _name(key: StateKey) -> str:
+    return f"{_source(key.note)}{hashlib.sha256(_packed(key)).hexdigest()[:_HALF]}.state"
+
+
+def _source(note: str) -> str:
+    return hashlib.sha256(note.partition(":")[0].encode()).hexdigest()[:_HALF]
 
 
 def _head(packed: bytes, size: int) -> bytes:

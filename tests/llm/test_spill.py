@@ -195,6 +195,28 @@ def test_what_a_killed_process_left_unfinished_is_removed_and_nothing_else(
     assert (folder / "notes.txt").exists()
 
 
+def test_states_of_what_is_gone_are_removed(folder: Path) -> None:
+    def of(note: str) -> StateKey:
+        return StateKey("a model and its build", bytes(32), note, 0)
+
+    keys = [of(note) for note in ("", "kept", "kept:20", "gone", "gone:20", "kep")]
+    spill = Spill(folder, LIMIT)
+    for key in keys:
+        assert spill.put(key, b"state")
+    (folder / f"{'0' * 64}.state").write_bytes(b"whose?")
+    spill = Spill(folder, LIMIT)
+    spill.keep_only(["kept", "new"])
+    for one in (spill, Spill(folder, LIMIT)):
+        assert [key for key in keys if key in one] == keys[:3]
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_no_room_empties_the_folder(folder: Path) -> None:
+    Spill(folder, LIMIT).put(KEY, b"state")
+    assert not Spill(folder, 0).put(KEY, b"state")
+    assert not list(folder.iterdir())
+
+
 def test_a_file_that_somebody_removed_is_forgotten(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     spill = Spill(folder, LIMIT)
     spill.put(KEY, b"state")
