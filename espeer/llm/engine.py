@@ -202,10 +202,13 @@ class Engine:
         self._calm.unpark_all()
 
     def _look_again(self) -> None:
-        """Wake the worker, or call it off what it should not be at. The lock is held."""
+        """Wake the worker, or call it off what it should not be at. The lock is held.
+
+        Where one of several leaves, the others do not lose their step.
+        """
         self._lock.notify()
         self._arrival.unpark_all()
-        if self._stepping and self._in_thread and self._schedule.overtaken:
+        if self._stepping and self._in_thread and self._schedule.forsaken:
             self._stepping = False
             self.model.interrupt()
 

@@ -61,6 +61,12 @@ class Schedule(Generic[J]):
         return any(job not in chosen for job in self._at_work)
 
     @property
+    def forsaken(self) -> bool:
+        """Whether none of the jobs at work should be: what is done for them is for nobody, or less urgent than others."""
+        chosen = self._chosen()
+        return bool(self._at_work) and not any(job in chosen for job in self._at_work)
+
+    @property
     def at_rest(self) -> bool:
         """Whether there is nothing to do, not even to clear up after one that was withdrawn."""
         return not self._jobs and not self._withdrawn

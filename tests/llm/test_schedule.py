@@ -82,7 +82,10 @@ class Turns(RuleBasedStateMachine):
     def only_what_leaves_or_is_less_urgent_is_overtaken(self) -> None:
         left = not set(self.at_work) <= set(self.jobs)
         urgent = min((job.priority for job in self.jobs), default=Priority.WARM)
-        assert self.schedule.overtaken == (left or any(job.priority > urgent for job in self.at_work))
+        less = [job for job in self.at_work if job.priority > urgent]
+        assert self.schedule.overtaken == (left or bool(less))
+        stay = set(self.at_work) & set(self.jobs) - set(less)
+        assert self.schedule.forsaken == (bool(self.at_work) and not stay)
 
 
 TestTurns = Turns.TestCase
