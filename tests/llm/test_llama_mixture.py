@@ -53,7 +53,7 @@ PROMPTS = st.builds(
 JOBS = st.one_of(
     st.builds(Job, PROMPTS, st.builds(Sampling, st.integers(0, 60), grammar=st.sampled_from([None, "root ::= [a-z]+"]))),
     st.builds(Job, PROMPTS, choices=st.sampled_from([("x",), ("yes", "no", "", "perhaps so"), ("z" * 50,) * 9])),
-    st.builds(Job, PROMPTS, ranks=st.integers(1, 4)),
+    st.builds(Job, PROMPTS, ranks=st.integers(1, 9)),
 )
 
 
