@@ -22,6 +22,7 @@ import llama_cpp
 
 from benchmarks.report import described, machine, table
 from benchmarks.timing import MILLI, interleaved
+from espeer.llm.cores import usable_cores
 from espeer.llm.spill import Spill
 from espeer.llm.states import StateKey
 from espeer.llm.weights import optimised, resolve
@@ -165,7 +166,7 @@ def _context(path: Path) -> Iterator[tuple[Any, Any]]:
     model = llama_cpp.llama_model_load_from_file(os.fsencode(path), native.model_params())
     params = llama_cpp.llama_context_default_params()
     params.n_ctx, params.n_seq_max, params.kv_unified = 2048, 2, True
-    params.n_threads = params.n_threads_batch = native.cores()
+    params.n_threads = params.n_threads_batch = usable_cores()
     context = llama_cpp.llama_init_from_model(model, params)
     yield model, context
     llama_cpp.llama_free(context)

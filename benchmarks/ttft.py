@@ -21,7 +21,7 @@ from benchmarks import choosing, data, decoding, endurance, first_token, questio
 from benchmarks.llama_rival import Setup, fastest
 from benchmarks.report import Figure
 from benchmarks.serving import Bench, Watched
-from espeer.llm import native
+from espeer.llm.cores import usable_cores
 from espeer.llm.engine import Engine
 from espeer.llm.llama import LlamaModel
 from espeer.llm.weights import optimised, resolve
@@ -160,7 +160,7 @@ def main() -> int:
     options = parser.parse_args()
     machine = report.machine()
     print(report.described(machine))
-    given = Given(optimised(resolve(options.model)), options.data, QUICK if options.quick else FULL, native.cores())
+    given = Given(optimised(resolve(options.model)), options.data, QUICK if options.quick else FULL, usable_cores())
     source, figures = trio.run(measure, given, options.only or list(PARTS))
     print(f"\n{report.figures_table(list(figures.values()))}\n", flush=True)
     reached = [one.reached for one in figures.values()]

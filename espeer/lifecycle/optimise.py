@@ -15,7 +15,8 @@ from typing import Final
 import trio
 
 from espeer.lifecycle import calibration
-from espeer.llm import native, speed, weights
+from espeer.llm import speed, weights
+from espeer.llm.cores import usable_cores
 from espeer.llm.engine import Engine
 from espeer.llm.gguf import Gguf
 from espeer.llm.loading import open_file
@@ -135,7 +136,7 @@ async def measure(path: Path, forms: list[str], *, tell: Callable[[str], None], 
 
 def _time(path: Path) -> Speed:
     with speed.trial(path) as opened:
-        return opened.speed(native.cores())
+        return opened.speed(usable_cores())
 
 
 def _read(path: Path) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from espeer.errors import ModelError, ModelNotFound, ModelUnreadable, PromptTooL
 from espeer.llm import native
 from espeer.llm.chat import Chat, PlainChat, TemplateChat
 from espeer.llm.context import SEQUENCES, Cell, Context, Interrupted
+from espeer.llm.cores import usable_cores
 from espeer.llm.layout import Layout, PlacedNote, in_slots, slots
 from espeer.llm.model import Prompt, Run, Sampling
 from espeer.llm.placing import LEFT, TOGETHER, Ask, Placer
@@ -90,8 +91,8 @@ class LlamaModel:
         opened = None
         try:
             trained = int(llama_cpp.llama_model_n_ctx_train(model))
-            tokens = min(context or DEFAULT_CONTEXT, trained)
-            opened = Context(model, cells=tokens, threads=max(1, min(threads or native.cores(), native.cores())))
+            tokens, cores = min(context or DEFAULT_CONTEXT, trained), usable_cores()
+            opened = Context(model, cells=tokens, threads=max(1, min(threads or cores, cores)))
             name = model_name(path.name.lower().removesuffix(".gguf"))
             kept = DEFAULT_KEEP if keep is None else keep
             states = States(kept, spill if kept else None)

@@ -49,11 +49,6 @@ def complaint() -> str:
     return next((line for line in lines if line), "llama.cpp gives no reason")
 
 
-def cores() -> int:
-    """How many threads llama.cpp may have: :func:`espeer.llm.cores.usable_cores`."""
-    return usable_cores()
-
-
 def model_params() -> Any:
     """How to load a model: llama.cpp's defaults, but never its AMX kernels.
 
@@ -78,7 +73,7 @@ def quantise(source: Path, target: Path, *, file_type: int) -> None:
     """
     begin()
     params = llama_cpp.llama_model_quantize_default_params()
-    params.nthread = cores()
+    params.nthread = usable_cores()
     params.ftype = file_type
     params.allow_requantize = True
     if llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params)) != 0:

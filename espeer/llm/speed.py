@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from espeer.errors import ModelError, ModelUnreadable
 from espeer.llm import native
+from espeer.llm.cores import usable_cores
 from espeer.llm.weights import check_header
 
 PROMPT: Final = 128
@@ -134,7 +135,7 @@ def trial(path: Path, *, context: int = 512) -> Iterator[Trial]:
         raise ModelUnreadable(f"llama.cpp cannot load {path}: {native.complaint()}; get the file anew, or name another")
     params = llama_cpp.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_ubatch = context, PROMPT, PROMPT
-    params.n_threads = params.n_threads_batch = native.cores()
+    params.n_threads = params.n_threads_batch = usable_cores()
     params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.no_perf = True
     handle = llama_cpp.llama_init_from_model(model, params)
