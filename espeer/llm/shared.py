@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import trio
 
@@ -11,6 +12,8 @@ from espeer.llm.model import Model
 from espeer.llm.states import Spilling
 from espeer.tasks import background
 
+_MB: Final = 1024 * 1024
+
 
 @asynccontextmanager
 async def shared_model(
@@ -18,6 +21,7 @@ async def shared_model(
     *,
     context: int | None = None,
     threads: int | None = None,
+    kv_cache_mb: int = 128,
     max_waiting: int = 64,
     in_thread: bool = True,
 ) -> AsyncIterator[Engine]:
@@ -33,16 +37,21 @@ async def shared_model(
             ...
 
     Their requests wait in one queue: interactive ones of all nodes come before background work of any. The model is closed when
-    the block is left; whoever still asks for something then gets ModelError.
+    the block is left; whoever still asks for something then gets ModelError. The nodes' own settings of the model count for
+    nothing, and none of its KV states go to disk: those of several nodes would lie together.
 
     :param model: a loaded model, or what :attr:`espeer.Config.model` takes.
     :param context: as :attr:`espeer.Config.context`; not for a loaded model.
     :param threads: as :attr:`espeer.Config.threads`; not for a loaded model.
+    :param kv_cache_mb: as :attr:`espeer.Config.kv_cache_mb`; not for a loaded model.
     :param max_waiting: the most requests of all nodes that may wait, without less urgent ones.
     :param in_thread: False for a model that answers at once, on a virtual clock.
     :raises ModelError: the model cannot be loaded.
     """
-    loaded = await load_model(model, context=context, threads=threads) if model is None or isinstance(model, str) else model
+    if model is None or isinstance(model, str):
+        loaded = await load_model(model, context=context, threads=threads, keep=kv_cache_mb * _MB)
+    else:
+        loaded = model
     try:
         async with background() as nursery:
             engine = Engine(loaded, max_waiting=max_waiting, in_thread=in_thread)

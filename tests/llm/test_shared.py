@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import trio
 from stepped import SteppedModel, ask
+from tiny_gguf import write_tiny
 from trio.testing import MockClock
 
 import espeer
@@ -58,6 +59,13 @@ async def test_a_node_on_a_virtual_clock(tmp_path: Path, autojump_clock: MockClo
         assert engine.model.context == 512
         assert (await node.ask("Anything?")).text
         assert (await node.status()).model == "fake"
+
+
+@pytest.mark.parametrize(("mb", "joins"), [(1, True), (0, False)])
+async def test_how_much_a_shared_model_keeps_is_said_with_it(tmp_path: Path, mb: int, joins: bool) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf")
+    async with espeer.shared_model(str(path), kv_cache_mb=mb) as engine:
+        assert engine.model.statistics()["joins_notes"] is joins
 
 
 async def test_a_node_takes_a_model_or_an_engine() -> None:
