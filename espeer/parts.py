@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -166,6 +166,10 @@ def _open_spill(config: Config, replica: Replica | None) -> Spill | None:
     if not config.kv_disk_mb and not folder.exists():
         return None
     spill = Spill(folder, config.kv_disk_mb * _MB)  # which, with 0, empties the folder
+    if not config.kv_disk_mb:
+        with suppress(OSError):
+            folder.rmdir()
+        return None
     if replica is not None:
         spill.keep_only(id_ for type_ in config.types for id_ in replica.active(type_))
     return spill

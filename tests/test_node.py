@@ -93,14 +93,13 @@ async def test_states_on_disk_are_of_what_the_node_knows_now(tmp_path: Path) -> 
     async with Node(offline(tmp_path, model="fake")):
         pass
     assert entries() == [True, False, True]
-    async with Node(offline(tmp_path, model="fake", kv_disk_mb=0)):
-        pass
-    assert entries() == [False] * 3
 
 
-async def test_a_node_that_keeps_no_states_on_disk_makes_no_folder(tmp_path: Path) -> None:
-    async with Node(offline(tmp_path, model="fake", kv_disk_mb=0)):
-        assert not states_path(tmp_path).exists()
+async def test_a_node_that_keeps_no_states_on_disk_removes_those_of_before(tmp_path: Path) -> None:
+    assert Spill(states_path(tmp_path), 1_000_000).put(StateKey("a model", bytes(32), "", 0), b"state")
+    for _ in range(2):
+        async with Node(offline(tmp_path, model="fake", kv_disk_mb=0)):
+            assert not states_path(tmp_path).exists()
 
 
 async def test_a_node_has_a_timeout_of_its_own(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from espeer.asking import AskOptions
 from espeer.cli.options import Target
 from espeer.cli.show import console, print_json, print_sources
 from espeer.errors import InputError, StoreInUse
-from espeer.folder import claimed, store_path
+from espeer.folder import claimed, states_path, store_path
 from espeer.text import MAX_INPUT, SLACK
 
 _DEFAULT_TARGET = Target()
@@ -134,6 +134,8 @@ async def _ask_offline(
     except StoreInUse as error:
         raise StoreInUse(f"a node runs on {data}; ask without --offline") from error
     config = Config(data=data, model=model, offline=True, learning=False, warming=False, types=types)
+    if not states_path(data).exists():  # its node may be one that keeps no states on disk
+        config = replace(config, kv_disk_mb=0)
     async with Node(config) as node, node.stream(question, recall=recall, type=type, options=options) as stream:
         async for piece in stream:
             say(piece)

@@ -1,6 +1,7 @@
 """A node as a process: how it starts, stops, and keeps what it was told; and how the command line speaks."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -164,7 +165,9 @@ def test_an_answer_without_a_node_leaves_what_waits_to_the_node(nodes: Nodes, tm
     for code in codes:
         node.ask("learn", text=f"{code} is shown by the pump.", feedback="Purge it.", type="pumps")
     node.stop()
+    shutil.rmtree(node.data / "kv")
     assert espeer("ask", "What about K7?", "--offline", "--model", "fake", "--json", "--data", node.data).json
+    assert not (node.data / "kv").exists()
     node = nodes.start(tmp_path / "d", "--type", "pumps")
     assert codes_learnt(node) == codes
 
