@@ -1,24 +1,17 @@
+import bringing
 import pytest
 
 from espeer.errors import ModelError, PromptTooLong
 from espeer.llm.fake import UNKNOWN, FakeModel
 from espeer.llm.grammar import in_words
-from espeer.llm.model import Message, Note, Prompt, Run, Sampling
+from espeer.llm.model import Message, Note, Prompt, Sampling
 
 NOTES = "Notes:\n- Fault E42 of the pump: clean the intake filter. It is behind the door.\n- The lamp needs a battery.\n"
 
 
-def finished(model: FakeModel, run: Run) -> Run:
-    while not run.done:
-        model.step([run])
-    if run.error is not None:
-        raise run.error
-    return run
-
-
 def answer(model: FakeModel, text: str, sampling: Sampling, system: str = "") -> str:
     messages = (Message("system", system), Message("user", text)) if system else (Message("user", text),)
-    return finished(model, model.generate(Prompt(messages), sampling)).take()
+    return bringing.answer(model, Prompt(messages), sampling)
 
 
 def prompt(text: str) -> Prompt:
@@ -36,7 +29,7 @@ def test_it_quotes_notes() -> None:
     notes = (Note("1", "- The lamp needs a battery.\n"), Note("2", "- Fault E42: clean the filter.\n"))
     message = Message("user", "What cures fault E42?", lead="Notes:\n", notes=notes)
     model = FakeModel()
-    assert finished(model, model.generate(Prompt((message,)), Sampling())).take() == "- Fault E42: clean the filter."
+    assert bringing.answer(model, Prompt((message,)), Sampling()) == "- Fault E42: clean the filter."
     assert model.size(Prompt((message,))) == 1 + 6 + 6 + 4
 
 
@@ -52,10 +45,10 @@ def test_it_chooses_by_common_words() -> None:
 
 def test_it_finds_known_words_likelier() -> None:
     model = FakeModel()
-    known, unknown = finished(model, model.score(prompt(NOTES), [" the filter", " the zebra"])).scores
+    known, unknown = bringing.score(model, prompt(NOTES), [" the filter", " the zebra"])
     assert known.per_token > unknown.per_token
     assert known.tokens == unknown.tokens == 2
-    assert finished(model, model.score(prompt(NOTES), [])).scores == []
+    assert bringing.score(model, prompt(NOTES), []) == []
 
 
 def test_limits_and_stops() -> None:
@@ -84,7 +77,8 @@ def test_it_says_why_it_ended(sampling: Sampling, finish: str) -> None:
     model = FakeModel(lambda *_: "one two three")
     run = model.generate(prompt("x"), sampling)
     assert run.finish is None
-    assert finished(model, run).finish == finish
+    bringing.bring(model, run)
+    assert run.finish == finish
 
 
 def test_a_step_brings_each_run_on_by_a_word() -> None:
@@ -109,7 +103,7 @@ def test_it_remembers_what_was_warmed() -> None:
     assert not model.is_warm(prompt("x"), 4)
     run = model.warm(prompt("x"), 4)
     assert not model.is_warm(prompt("x"), 4)
-    assert finished(model, run).take() == ""
+    assert bringing.bring(model, run) == ""
     assert model.is_warm(prompt("x"), 4)
     assert not model.is_warm(prompt("x"), 5)
     assert model.statistics() == {"warmed": 1}
