@@ -41,8 +41,8 @@ def test_two_nodes_behind_two_nats_share_what_they_learn_over_a_relay(
     first, second = learn(a, "K1"), learn(b, "K2")
     eventually("a's experience is at b", lambda: b.holds(first))
     eventually("b's experience is at a", lambda: a.holds(second))
-    (seen,) = [peer for peer in b.ask("peers") if peer["peer_id"] == a.up()["peer_id"]]
-    assert join in seen["addresses"]
+    # Not by which address: what a tells of itself takes the place of what b has dialled, sooner or later.
+    assert a.up()["peer_id"] in {peer["peer_id"] for peer in b.ask("peers")}
     counted = relay.up()["network"]
     assert counted["circuits"] >= 1
     assert counted["relayed"] > 0
