@@ -186,11 +186,6 @@ class Bench:
         return rows
 
 
-def divergence(whole: np.ndarray, other: np.ndarray) -> float:
-    """Kullback-Leibler divergence, in nats."""
-    return float((np.exp(whole) * (whole - other)).sum())
-
-
 def main() -> int:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -218,7 +213,9 @@ def main() -> int:
             "only_so": pairs.only_one,
             "only_whole": pairs.only_other,
             "same_choice": fmean(one.taken == other.taken for one, other in zip(ways, whole, strict=True)),
-            "divergence": fmean(divergence(other.first, one.first) for one, other in zip(ways, whole, strict=True)),
+            "divergence": fmean(
+                significance.divergence(np.exp(one.first), np.exp(other.first)) for one, other in zip(ways, whole, strict=True)
+            ),
             "ms": 1000 * median(one.seconds for one in ways),
         }
         print(name.ljust(45), "  ".join(f"{key} {value:.3g}" for key, value in figures.items()), flush=True)

@@ -73,30 +73,6 @@ class Given:
 Figures = dict[str, Figure]
 
 
-async def _first(bench: Bench, given: Given) -> Figures:
-    return await first_token.against_others(bench, given.size.asked)
-
-
-async def _node(bench: Bench, given: Given) -> Figures:
-    return await first_token.by_inference(bench, given.size.asked)
-
-
-async def _load(bench: Bench, given: Given) -> Figures:
-    return await first_token.under_load(bench, given.size.loaded)
-
-
-async def _decode(bench: Bench, given: Given) -> Figures:
-    return await decoding.overhead(bench, given.size.decoded)
-
-
-async def _batch(bench: Bench, given: Given) -> Figures:
-    return await decoding.together(bench, given.size.grouped)
-
-
-async def _cancel(bench: Bench, given: Given) -> Figures:
-    return await decoding.cancelling(bench, given.size.cancelled)
-
-
 async def _accuracy(bench: Bench, given: Given) -> Figures:
     whole = LlamaModel.load(given.model, threads=given.threads, keep=0)
     try:
@@ -112,12 +88,12 @@ async def _memory(_bench: Bench, given: Given) -> Figures:
 
 
 PARTS: dict[str, Callable[[Bench, Given], Awaitable[Figures]]] = {
-    "first": _first,
-    "node": _node,
-    "load": _load,
-    "decode": _decode,
-    "batch": _batch,
-    "cancel": _cancel,
+    "first": lambda bench, given: first_token.against_others(bench, given.size.asked),
+    "node": lambda bench, given: first_token.by_inference(bench, given.size.asked),
+    "load": lambda bench, given: first_token.under_load(bench, given.size.loaded),
+    "decode": lambda bench, given: decoding.overhead(bench, given.size.decoded),
+    "batch": lambda bench, given: decoding.together(bench, given.size.grouped),
+    "cancel": lambda bench, given: decoding.cancelling(bench, given.size.cancelled),
     "accuracy": _accuracy,
     "memory": _memory,
 }
@@ -152,7 +128,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     data.add_option(parser)
     parser.add_argument("--model", metavar="FILE", help="GGUF; by default espeer's default model")
-    parser.add_argument("--quick", action="store_true", help="little of everything, in less than 90 s: shows that it works")
+    parser.add_argument("--quick", action="store_true", help="little of everything, in some two minutes: shows that it works")
     parser.add_argument("--only", action="append", choices=PARTS, help="measure this part; may be given several times")
     parser.add_argument(
         "--json", nargs="?", const="-", metavar="FILE", help="write the figures here; by default as the last line printed"

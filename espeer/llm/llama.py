@@ -5,7 +5,6 @@ What prompts have in common is evaluated once and kept as bytes: the beginning o
 from there, and this module puts what several runs want evaluated into one evaluation.
 """
 
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Final, Self
 
 import llama_cpp
 
-from espeer.errors import ModelError, ModelNotFound, ModelUnreadable, PromptTooLong
+from espeer.errors import ModelError, ModelNotFound, PromptTooLong
 from espeer.llm import native
 from espeer.llm.chat import Chat, PlainChat, TemplateChat
 from espeer.llm.context import SEQUENCES, Cell, Context, Interrupted
@@ -84,10 +83,7 @@ class LlamaModel:
         if not path.is_file():
             raise ModelNotFound(f"there is no model file {path}; check the path")
         check_header(path)
-        native.begin()
-        model = llama_cpp.llama_model_load_from_file(os.fsencode(path), native.model_params())
-        if not model:
-            raise ModelUnreadable(f"llama.cpp cannot load {path}: {native.complaint()}; get the file anew, or name another")
+        model = native.load(path)
         opened = None
         try:
             trained = int(llama_cpp.llama_model_n_ctx_train(model))

@@ -61,6 +61,18 @@ def model_params() -> Any:
     return params
 
 
+def load(path: Path) -> Any:
+    """Load a GGUF file; whoever asked for it frees it.
+
+    :raises ModelUnreadable: llama.cpp cannot load it.
+    """
+    begin()
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_params())
+    if not model:
+        raise ModelUnreadable(f"llama.cpp cannot load {path}: {complaint()}; get the file anew, or name another")
+    return model
+
+
 def is_recurrent(model: Any) -> bool:
     """Whether a model, or a part of its layers, keeps one state that is overwritten: it cannot go back to an earlier token."""
     return bool(llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))

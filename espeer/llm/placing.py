@@ -205,10 +205,11 @@ class Placer:
         self, lease: Lease, sequence: int, prefix: Sequence[int], notes: Sequence[PlacedNote]
     ) -> Generator[Ask, None, dict[PlacedNote, bytes]]:
         """Work out the states of notes, each after the prefix alone, and move them to their slots."""
+        digest = _digest(prefix)
         bases = {note.id: PlacedNote(note.id, note.tokens, 0) for note in notes}
         made: dict[PlacedNote, bytes] = {}
         for name, base in bases.items():
-            kept = self._states.get(StateKey(self._model, _digest(prefix), name, 0))
+            kept = self._states.get(StateKey(self._model, digest, name, 0))
             if kept is not None:
                 made[base] = kept
         for group in _groups([base for base in bases.values() if base not in made]):

@@ -1,5 +1,6 @@
 """What a llama.cpp model does with a prompt: generate, score, warm. Each is a generator of what it wants evaluated."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from espeer.llm.sampler import Sampler
 from espeer.llm.stream import TextStream
 
 
-class LlamaRun:
+class LlamaRun(ABC):
     """What all runs have in common: see :class:`espeer.llm.model.Run`.
 
     :ivar need: the most cells that it takes.
@@ -91,8 +92,9 @@ class LlamaRun:
             if self._ask is None:
                 self.close()
 
+    @abstractmethod
     def _steps(self) -> Asking:
-        raise NotImplementedError
+        """Ask for one evaluation after the other, from the beginning or from where it was when it was paused."""
 
 
 class Generation(LlamaRun):
@@ -136,9 +138,7 @@ class Generation(LlamaRun):
         place = yield from self._placer.place(self._lease, self._layout, tail)
         evaluated = place.common
         while self.finish is None:
-            start = self._layout.start + evaluated
-            cells = [Cell(token, start + index, place.sequence) for index, token in enumerate(tail[evaluated:])]
-            cells[-1] = cells[-1]._replace(wanted=True)
+            cells = _going_on(tail[evaluated:], self._layout.start + evaluated, place.sequence)
             yield Ask(cells, lambda _, row: self._pick(row))
             evaluated = len(tail)
             tail = [*self._layout.tail, *self._tokens]
@@ -188,12 +188,7 @@ class Scoring(LlamaRun):
         layout = self._layout
         place = yield from self._placer.place(self._lease, layout, layout.tail)
         sums = [0.0] * len(self._endings)
-        cells = [
-            Cell(token, layout.start + index, place.sequence)
-            for index, token in enumerate(layout.tail)
-            if index >= place.common
-        ]
-        cells[-1] = cells[-1]._replace(wanted=True)
+        cells = _going_on(layout.tail[place.common :], layout.start + place.common, place.sequence)
 
         def hear_first(_: int, row: int) -> None:
             logits = self._context.logits(row)
@@ -250,6 +245,12 @@ class Warming(LlamaRun):
 
     def _steps(self) -> Asking:
         yield from self._placer.warm(self._lease, self._prefix, self._notes)
+
+
+def _going_on(tokens: Sequence[int], start: int, sequence: int) -> list[Cell]:
+    """Cells for tokens from a position on; what comes after the last is wanted."""
+    last = len(tokens) - 1
+    return [Cell(token, start + index, sequence, index == last) for index, token in enumerate(tokens)]
 
 
 def _waves(endings: Sequence[Sequence[int]], *, room: int) -> Iterator[list[int]]:

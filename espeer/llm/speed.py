@@ -3,7 +3,6 @@
 Where times of several models are compared, they take turns: a machine that others use is not equally fast all the time.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,8 +116,7 @@ class Trial:
     @property
     def traits(self) -> tuple[bool, bool]:
         """Whether a note's state can be moved to another place in a prompt, and whether the model is recurrent or hybrid."""
-        recurrent = llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
-        return bool(llama_cpp.llama_memory_can_shift(self._memory)), bool(recurrent)
+        return bool(llama_cpp.llama_memory_can_shift(self._memory)), native.is_recurrent(self._model)
 
 
 @contextmanager
@@ -129,10 +127,7 @@ def trial(path: Path, *, context: int = 512) -> Iterator[Trial]:
     :raises ModelUnreadable: llama.cpp cannot load it, or there is not enough memory.
     """
     check_header(path)
-    native.begin()
-    model = llama_cpp.llama_model_load_from_file(os.fsencode(path), native.model_params())
-    if not model:
-        raise ModelUnreadable(f"llama.cpp cannot load {path}: {native.complaint()}; get the file anew, or name another")
+    model = native.load(path)
     params = llama_cpp.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_ubatch = context, PROMPT, PROMPT
     params.n_threads = params.n_threads_batch = usable_cores()
