@@ -3,6 +3,7 @@
 EspeerError
  ├─ ConfigError            a setting that cannot be used
  ├─ InputError             text from the caller that cannot be taken
+ │   └─ NotFound               what it names is not here
  ├─ RecordError            a record that is refused
  │   ├─ MalformedRecord        not the canonical bytes of a record
  │   ├─ RecordTooLarge         over a size limit
@@ -47,6 +48,10 @@ class ConfigError(EspeerError):
 
 class InputError(EspeerError):
     """Text from the caller that cannot be taken: empty, too long, not UTF-8."""
+
+
+class NotFound(InputError):
+    """What the caller names is not here: no such experience, answer or run."""
 
 
 class RecordError(EspeerError):

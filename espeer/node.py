@@ -11,7 +11,7 @@ import trio
 
 from espeer.asking import AskOptions
 from espeer.config import Config
-from espeer.errors import InputError, NetworkError
+from espeer.errors import InputError, NetworkError, NotFound
 from espeer.inference import Answer, AnswerStream, Choice
 from espeer.interaction import Interaction
 from espeer.lifecycle import calibration, prompts
@@ -247,7 +247,7 @@ class Node:
         text = clean(text, limit=MAX_INPUT, what="the feedback") if text else ""
         known = await in_thread(self._parts.store.interaction, answer) if 0 < answer <= MAX_ROW else None
         if known is None or known.source != "answer":
-            raise InputError(f"there is no answer {answer}; `espeer ask` prints the number with its answer")
+            raise NotFound(f"there is no answer {answer}; `espeer ask` prints the number with its answer")
         own_knowledge = good is True and not await in_thread(self._parts.store.was_augmented, answer)
         ready = bool(text) or own_knowledge
         is_news = await in_thread(lambda: self._parts.store.set_feedback(answer, feedback=text, good=good, ready=ready))

@@ -16,7 +16,7 @@ from typing import Final
 
 from espeer import snapshot
 from espeer.bm25 import SMALL_CORPUS, BM25Index
-from espeer.errors import InputError, StoreFull, TypeNotHeld
+from espeer.errors import NotFound, StoreFull, TypeNotHeld
 from espeer.keys import Keys, KeySet, Offer, key_of
 from espeer.log import get_logger
 from espeer.records import ID_SIZE, Experience, Retraction, SignedRecord, load
@@ -211,11 +211,11 @@ class Replica:
     def experience(self, key: str) -> Experience:
         """Return an experience whose data is there.
 
-        :raises InputError: there is none of this id.
+        :raises NotFound: there is none of this id.
         """
         held = self._held(bytes.fromhex(key))
         if held.experience is None:
-            raise InputError(f"the text of {key} is not kept any more")
+            raise NotFound(f"the text of {key} is not kept any more")
         return held.experience
 
     def active(self, type: str) -> list[str]:
@@ -270,18 +270,18 @@ class Replica:
     def find(self, prefix: str) -> bytes:
         """Return the one id that begins with ``prefix`` (hexadecimal).
 
-        :raises InputError: none does, or more than one.
+        :raises NotFound: none does, or more than one.
         """
         found = self.store.find_ids(prefix) if 0 < len(prefix) <= 2 * ID_SIZE else []
         if len(found) != 1:
             problem = "more than one experience has" if found else "no experience has"
-            raise InputError(f"{problem} an id that begins with {prefix[:64]!r}; `espeer experiences list` shows the ids")
+            raise NotFound(f"{problem} an id that begins with {prefix[:64]!r}; `espeer experiences list` shows the ids")
         return found[0]
 
     def show(self, prefix: str) -> Held:
         """Return the one experience whose id begins with ``prefix`` (hexadecimal).
 
-        :raises InputError: none does, or more than one.
+        :raises NotFound: none does, or more than one.
         """
         with self._lock:
             return self._held(self.find(prefix))
@@ -289,10 +289,10 @@ class Replica:
     def _held(self, record: bytes) -> Held:
         row, state = self.store.data(record), self.store.state(record)
         if row is None or state is None:
-            raise InputError(f"{record.hex()} is not an experience")
+            raise NotFound(f"{record.hex()} is not an experience")
         content = load(row[0]).record if row[0] else None
         if isinstance(content, Retraction):
-            raise InputError(f"{record.hex()} is not an experience")
+            raise NotFound(f"{record.hex()} is not an experience")
         return Held(record.hex(), content, state[0], row[1], state[1].hex() if state[1] else None)
 
     def _store_state(self, signed: SignedRecord) -> list[bytes]:

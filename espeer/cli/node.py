@@ -5,17 +5,21 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import trio
 from cyclopts import Parameter
 
-from espeer import log
+from espeer import log, ownfile
+from espeer.api.http.settings import DEFAULT_ADDRESS, MAX_KEY, HttpSettings
 from espeer.config import DEFAULT_LISTEN, Config, Role, default_data
 from espeer.errors import ConfigError
 from espeer.folder import socket_path
 from espeer.scale import Scale
 from espeer.tasks import background
+
+if TYPE_CHECKING:
+    from espeer.node import Node
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -65,6 +69,10 @@ def node(
     max_records: int = 10_000,
     max_bytes: int = 64 * 1024 * 1024,
     language: str = "english",
+    http: str | None = None,
+    no_http: Annotated[bool, Parameter(negative=())] = False,
+    http_key_file: Path | None = None,
+    http_name: tuple[str, ...] = (),
     verbose: Annotated[bool, Parameter(alias="-v")] = False,
 ) -> None:
     """Run a node until Ctrl-C.
@@ -113,6 +121,11 @@ def node(
     :param max_records: the most active experiences; the least useful beyond that are evicted.
     :param max_bytes: the most bytes of all experiences that are kept, superseded ones too.
     :param language: whose words are reduced to their stems for recall, such as "german"; "none" for none.
+    :param http: IP:PORT to answer HTTP on: dashboard, OpenAI-compatible endpoint, native API. By default 127.0.0.1:7741,
+        or one of the next ports where that is taken. Any other address than this machine's own needs --http-key-file.
+    :param no_http: no HTTP at all.
+    :param http_key_file: file with the key that HTTP clients must show, mode 0600.
+    :param http_name: name that HTTP clients call this node by, beside localhost and IP addresses; may be given several times.
     :param verbose: log more.
     """
     log.configure(logging.DEBUG if verbose else logging.INFO)
@@ -155,7 +168,22 @@ def node(
         max_bytes=max_bytes,
         language=None if language == "none" else language,
     )
-    trio.run(_serve_until_signal, config)
+    web = None if no_http else _http_settings(http, http_key_file, http_name)
+    trio.run(_serve_until_signal, config, web)
+
+
+def _http_settings(address: str | None, key_file: Path | None, names: tuple[str, ...]) -> HttpSettings:
+    key = ""
+    if key_file is not None:
+        try:
+            key = ownfile.read(key_file, MAX_KEY + 1).decode("ascii").strip()
+        except OSError as error:
+            raise ConfigError(f"cannot read {key_file}: {error.strerror}; make it with: openssl rand -hex 32") from error
+        except UnicodeError as error:
+            raise ConfigError(
+                f"{key_file} holds something else than an HTTP key; make one with: openssl rand -hex 32"
+            ) from error
+    return HttpSettings(address=address or DEFAULT_ADDRESS, next_port=address is None, key=key, names=names)
 
 
 def _ticket(given: str | None) -> str:
@@ -170,11 +198,11 @@ def _ticket(given: str | None) -> str:
     return ticket
 
 
-async def _serve_until_signal(config: Config) -> None:
+async def _serve_until_signal(config: Config, web: HttpSettings | None) -> None:
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
         async with background() as nursery:
             nursery.start_soon(_cancel_on, signals, nursery.cancel_scope)
-            await _serve(config)
+            await _serve(config, web)
 
 
 async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -183,23 +211,40 @@ async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
         return
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, web: HttpSettings | None) -> None:
     from espeer.api import control  # noqa: PLC0415 - libp2p takes a second to import, and no other command needs it
+    from espeer.api.http.served import Served  # noqa: PLC0415
+    from espeer.api.http.server import serve  # noqa: PLC0415
     from espeer.node import Node  # noqa: PLC0415
 
-    async with Node(config) as running, background() as nursery:
-        await nursery.start(control.serve, running, socket_path(config.data))
-        if running.config.psk and config.role != "client":
-            print(f"node {running.identity.peer_id} is up; others join it by the ticket that `espeer invite` prints")  # noqa: T201
-            sys.stdout.flush()
-            await trio.sleep_forever()
-        said, join = _JOINING[config.role]
-        print(said.format(running.identity.peer_id))  # noqa: T201 - what the operator waits for
-        printed = [*running.config.servers, *running.addresses()]
-        _print_addresses(join, printed)
-        if config.relays:
-            _print_addresses(join, [address for address in await running.relayed() if address not in printed])
-        await trio.sleep_forever()
+    served = Served()
+    async with background() as outer:
+        url = await outer.start(serve, served, web) if web else None  # before the model is loaded: /health tells that it is
+        async with Node(config) as running, background() as nursery:
+            await nursery.start(control.serve, running, socket_path(config.data))
+            served.up(running)
+            try:
+                await _print_joining(config, running)
+                if url:
+                    print(f"dashboard and APIs: {url}/")  # noqa: T201
+                    sys.stdout.flush()
+                await trio.sleep_forever()
+            finally:
+                served.down()
+
+
+async def _print_joining(config: Config, running: "Node") -> None:
+    """Print what others join by."""
+    if running.config.psk and config.role != "client":
+        print(f"node {running.identity.peer_id} is up; others join it by the ticket that `espeer invite` prints")  # noqa: T201
+        sys.stdout.flush()
+        return
+    said, join = _JOINING[config.role]
+    print(said.format(running.identity.peer_id))  # noqa: T201 - what the operator waits for
+    printed = [*running.config.servers, *running.addresses()]
+    _print_addresses(join, printed)
+    if config.relays:
+        _print_addresses(join, [address for address in await running.relayed() if address not in printed])
 
 
 def _print_addresses(join: str, addresses: Sequence[str]) -> None:

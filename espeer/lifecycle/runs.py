@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from espeer.errors import InputError
+from espeer.errors import InputError, NotFound
 from espeer.lifecycle.refine import Candidate, Standing
 from espeer.records import SignedRecord
 from espeer.replica import ACTIVE, EVICTED, REFINED, RETRACTED, SUPERSEDED, UNDONE, Held, Replica
@@ -178,11 +178,11 @@ class Runs:
     def run(self, number: int) -> Run:
         """Return a run.
 
-        :raises InputError: there is none of this number.
+        :raises NotFound: there is none of this number.
         """
         row = self._store.row(_RUN + "WHERE id = ?", (number,)) if 0 < number <= MAX_ROW else None
         if row is None:
-            raise InputError(f"there is no refinement run {number}; `espeer refine --list` shows them")
+            raise NotFound(f"there is no refinement run {number}; `espeer refine --list` shows them")
         return Run(*row)
 
     def last(self) -> Run | None:
@@ -222,7 +222,7 @@ class Runs:
         """Return an experience as grouping wants it.
 
         Only a condensate of our own stands for others: what any other record says of its sources nobody has seen.
-        :raises InputError: its text is not there.
+        :raises NotFound: its text is not there.
         """
         experience = self._replica.experience(key)
         leaves = self.leaves([key])
@@ -266,7 +266,7 @@ class Runs:
     def why(self, prefix: str) -> Why:
         """Tell where the one experience whose id begins with ``prefix`` stands, and how it came to that.
 
-        :raises InputError: none does, or more than one.
+        :raises NotFound: none does, or more than one.
         """
         with self._store.lock:
             held = self._replica.show(prefix)

@@ -89,12 +89,12 @@ async def test_errors_of_the_node_come_back_as_one_line(tmp_path: Path) -> None:
         (b'{"verb": "ask"}\n', "names a verb"),
         (b'{"verb": "__class__", "params": {}}\n', "names a verb"),
         (b'{"verb": "ask", "params": {"wrong": 1}}\n', "ask: "),
-        (b'{"verb": "ask", "params": {"question": 7}}\n', "ask: question is not of its type"),
+        (b'{"verb": "ask", "params": {"question": 7}}\n', "ask: question: input should be a valid string"),
         (b'{"verb": "ask", "params": {"question": "E42", "temperature": NaN}}\n', "temperature is nan; give 0"),
-        (b'{"verb": "ask", "params": {"question": "E42", "stop": "E"}}\n', "ask: stop is not of its type"),
+        (b'{"verb": "ask", "params": {"question": "E42", "stop": "E"}}\n', "ask: stop: input should be a valid list"),
         (b'{"verb": "ask", "params": {"question": "E42", "timeout": 0}}\n', "timeout is 0; give a number of seconds above 0"),
-        (b'{"verb": "recall", "params": {"query": "E42", "k": true}}\n', "recall: k is not of its type"),
-        (b'{"verb": "choose", "params": {"question": "E42", "choices": "ab"}}\n', "choose: choices is not of its type"),
+        (b'{"verb": "recall", "params": {"query": "E42", "k": true}}\n', "recall: k: input should be a valid integer"),
+        (b'{"verb": "choose", "params": {"question": "E42", "choices": "ab"}}\n', "choose: choices: input should be a valid list"),
         (b'{"verb": "ask", "params": {"question": " "}}\n and more\n', "the question is empty"),
         (b"x" * (control.MAX_REQUEST + 10), "at most 262144 bytes"),
         (b"", "one line of JSON"),
@@ -153,8 +153,8 @@ async def test_refinement_through_the_socket(tmp_path: Path) -> None:
         undone = await asked(tmp_path, "undo_refinement", run=outcome["run"])
         assert undone["restored"]
         for params, message in (
-            ({"scale": "cosine"}, "scale: give normalised or raw"),
-            ({"threshold": "high"}, "threshold is not of its type"),
+            ({"scale": "cosine"}, "scale: input should be 'normalised' or 'raw'"),
+            ({"threshold": "high"}, "threshold: input should be a valid number"),
             ({"threshold": -1}, "threshold"),
             ({"threshold": 2}, "threshold"),
             ({"scale": "raw"}, "give a threshold"),

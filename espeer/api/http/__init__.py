@@ -1,0 +1,1 @@
+"""HTTP on the node's own machine: what other programs use it through."""

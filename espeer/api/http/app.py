@@ -1,0 +1,32 @@
+"""Everything that is answered over HTTP, put together."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from espeer.api.http import faults, native
+from espeer.api.http.served import Served, served
+
+
+async def _health(request: Request) -> Any:
+    """Tell whether the node can be asked: 200 when it is up, 503 while it loads or stops."""
+    phase = served(request).phase
+    return JSONResponse({"status": phase}, 200 if phase == "ready" else 503)
+
+
+def make_app(node: Served, *, version: str) -> FastAPI:
+    """Make the app; it has no guard yet."""
+    app = FastAPI(
+        title="espeer",
+        version=version,
+        summary="A language model on every device, and what one learns, all know.",
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.served = node
+    faults.install(app)
+    app.add_api_route("/health", _health, methods=["GET"], tags=["operations"])
+    app.include_router(native.router)
+    return app
