@@ -13,10 +13,10 @@ from espeer.tasks import in_thread
 class ReplicaDoor:
     """A :class:`espeer.p2p.door.Door` that blocks no other task while the database works.
 
-    :param tell: called when something new came in.
+    :param tell: called with what is new, and the way it came.
     """
 
-    def __init__(self, replica: Replica, *, tell: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, replica: Replica, *, tell: Callable[[Sequence[SignedRecord], str], None] = lambda *_: None) -> None:
         self._replica = replica
         self._tell = tell
 
@@ -24,7 +24,7 @@ class ReplicaDoor:
         """Take verified records, all or none; return how many were new."""
         new = await in_thread(lambda: self._replica.add(records, via=via))
         if new:
-            self._tell()
+            self._tell(new, via)
         return len(new)
 
     async def keys(self, type: str) -> Keys:

@@ -12,6 +12,7 @@ import trio
 
 from espeer.asking import MAX_SEED, AskOptions, Ending
 from espeer.errors import ModelTimeout, PromptTooLong
+from espeer.events import Answered
 from espeer.lifecycle import prompts
 from espeer.lifecycle.choice import Method, pick
 from espeer.lifecycle.classify import by_evidence
@@ -169,9 +170,19 @@ class Inference:
 
     :param answer_tokens: the most tokens of an answer, where a question does not say.
     :param answer_seconds: the most seconds that an answer may take; None for as long as it takes.
+    :param tell: told of each answer.
     """
 
-    def __init__(self, engine: Engine, recall: Recall, *, answer_tokens: int, answer_seconds: float | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        recall: Recall,
+        *,
+        answer_tokens: int,
+        answer_seconds: float | None,
+        tell: Callable[[Answered], None] = lambda _: None,
+    ) -> None:
+        self._tell = tell
         self._engine = engine
         self._recall = recall
         self._answer_tokens = answer_tokens
@@ -190,11 +201,14 @@ class Inference:
         packed = self._packed(found.hits, lambda notes: prompts.ask(question, notes), reserve)
 
         async def finish(text: str, ttft_ms: float, ending: Ending) -> Answer:
+            elapsed_ms = clock.elapsed_ms
             confidence = None
             if ending != "time":
                 with trio.move_on_at(clock.deadline):
                     confidence = await self._confidence(packed.prompt, text)
             number = await capture(question, text, packed.used)
+            used = tuple(hit.id for hit in packed.used)
+            self._tell(Answered(number, used, ending, ttft_ms, elapsed_ms, packed.size, self._engine.model.count(text)))
             shown_type = type or by_evidence(packed.used)
             return Answer(number, text.strip(), packed.used, shown_type, confidence, ending, ttft_ms, found.unreached)
 

@@ -12,6 +12,7 @@ import trio
 from espeer.asking import AskOptions
 from espeer.config import Config
 from espeer.errors import InputError, NetworkError, NotFound
+from espeer.events import Events
 from espeer.inference import Answer, AnswerStream, Choice
 from espeer.interaction import Interaction
 from espeer.lifecycle import calibration, prompts
@@ -309,6 +310,11 @@ class Node:
     async def experience(self, prefix: str) -> Held:
         """Return the one experience whose id (hexadecimal) begins with ``prefix``."""
         return await in_thread(self._here.replica.show, prefix)
+
+    @property
+    def events(self) -> Events:
+        """What happens in the node, for those who watch it; see :mod:`espeer.events`."""
+        return self._parts.events
 
     def peers(self) -> list[PeerView]:
         """Return the connected peers."""

@@ -9,11 +9,12 @@ from typing import Final
 from espeer import records
 from espeer.config import Config
 from espeer.door import NoDoor, ReplicaDoor
+from espeer.events import Events, Linked, Recorded, Refined
 from espeer.folder import claimed, identity_path, index_path, peers_path, states_path, store_path
 from espeer.inference import Inference
 from espeer.lifecycle.learner import Learner
 from espeer.lifecycle.prompts import note
-from espeer.lifecycle.refiner import Refiner, Settings
+from espeer.lifecycle.refiner import Outcome, Refiner, Settings
 from espeer.lifecycle.submitter import Submitter
 from espeer.llm.engine import Engine
 from espeer.llm.model import Model, Note
@@ -62,6 +63,7 @@ class Parts:
     """
 
     config: Config
+    events: Events
     store: Store
     identity: Identity
     engine: Engine
@@ -85,6 +87,7 @@ async def open_parts(
     """
     await in_thread(stack.enter_context, claimed(config.data))
     config, member = await in_thread(settle, config)
+    events = Events()
     store = await in_thread(Store.open, store_path(config.data))
     stack.callback(store.close)
     identity = await in_thread(load_or_create, identity_path(config.data))
@@ -100,8 +103,14 @@ async def open_parts(
         stack.callback(model.close)
         engine = Engine(model)
     warming = _make_warming(config, replica, engine)
-    door = NoDoor() if replica is None else ReplicaDoor(replica, tell=warming.wake)
-    swarm = None if config.offline else _make_swarm(config, identity, door, clock)
+
+    def tell(new: Sequence[SignedRecord], via: str) -> None:
+        warming.wake()
+        for signed in new:
+            events.emit(_recorded(signed, via))
+
+    door = NoDoor() if replica is None else ReplicaDoor(replica, tell=tell)
+    swarm = None if config.offline else _make_swarm(config, identity, door, clock, events)
     if member is not None:  # not before: a start that fails must not bind the folder to a network
         await in_thread(remember, config.data, member)
 
@@ -111,7 +120,7 @@ async def open_parts(
     client = _make_client(queue, swarm) if swarm and replica is None else None
 
     def publish(new: Sequence[SignedRecord]) -> None:
-        warming.wake()
+        tell(new, "own")
         if client:
             client.submitter.wake()
         elif swarm:
@@ -139,17 +148,20 @@ async def open_parts(
     )
     return Parts(
         config=config,
+        events=events,
         store=store,
         identity=identity,
         engine=engine,
-        inference=Inference(engine, recall, answer_tokens=config.answer_tokens, answer_seconds=config.answer_seconds),
+        inference=Inference(
+            engine, recall, answer_tokens=config.answer_tokens, answer_seconds=config.answer_seconds, tell=events.emit
+        ),
         recall=recall,
         learner=learner,
         warming=warming,
         swarm=swarm,
         here=None
         if replica is None
-        else Here(replica, _make_refiner(config, replica, engine, identity=identity, sign=sign, clock=clock)),
+        else Here(replica, _make_refiner(config, replica, engine, events, identity=identity, sign=sign, clock=clock)),
         client=client,
     )
 
@@ -184,6 +196,13 @@ def _make_warming(config: Config, replica: Replica | None, engine: Engine) -> Wa
     return Warming(engine, likely, ranks=config.recall)
 
 
+def _recorded(signed: SignedRecord, via: str) -> Recorded:
+    record = signed.record
+    return Recorded(
+        signed.id.hex(), "experience" if isinstance(record, Experience) else "retraction", record.type, record.author, via
+    )
+
+
 def _make_client(queue: Queue, swarm: Swarm) -> Client:
     rng = random.Random()  # noqa: S311 - spreads tries over time; nothing secret
     return Client(queue, Submitter(queue, connected=swarm.others.server, submit=swarm.others.submit, rng=rng))
@@ -193,14 +212,19 @@ def _make_refiner(
     config: Config,
     replica: Replica,
     engine: Engine,
+    events: Events,
     *,
     identity: Identity,
     sign: Callable[[Experience], SignedRecord],
     clock: Callable[[], int],
 ) -> Refiner:
+    def tell(outcome: Outcome) -> None:
+        events.emit(Refined(outcome.run, outcome.before, outcome.after, outcome.seconds))
+
     return Refiner(
         replica,
         engine,
+        tell=tell,
         author=identity.public,
         sign=sign,
         clock=clock,
@@ -226,7 +250,7 @@ def _open_replica(config: Config, store: Store, clock: Callable[[], int]) -> Rep
     )
 
 
-def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[[], int]) -> Swarm:
+def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[[], int], events: Events) -> Swarm:
     settings = SwarmSettings(
         network=config.network,
         types=() if config.role == "client" else config.types,
@@ -245,4 +269,8 @@ def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[
         accept=config.role == "server",
     )
     rng = random.Random()  # noqa: S311 - spreads repair rounds over time; nothing secret
-    return Swarm(identity, door, settings, clock=clock, rng=rng)
+
+    def linked(peer_id: str, connected: bool) -> None:
+        events.emit(Linked(peer_id, connected))
+
+    return Swarm(identity, door, settings, clock=clock, rng=rng, linked=linked)

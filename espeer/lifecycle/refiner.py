@@ -120,6 +120,7 @@ class Refiner:
     :param author: our public key.
     :param sign: makes a signed record of an experience of ours.
     :param clock: milliseconds since the Unix epoch.
+    :param tell: called with what a run came to.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class Refiner:
         sign: Callable[[Experience], SignedRecord],
         clock: Callable[[], int],
         settings: Settings,
+        tell: Callable[[Outcome], None] = lambda _: None,
     ) -> None:
         self._replica = replica
         self._engine = engine
@@ -138,6 +140,7 @@ class Refiner:
         self._sign = sign
         self._clock = clock
         self._settings = settings
+        self._tell = tell
         self._working = trio.Lock()
         self.runs: Final = Runs(replica, clock=clock)
 
@@ -200,6 +203,7 @@ class Refiner:
         outcome = await self._keep_to_budget(work, outcome)
         await in_thread(self.runs.finish, run.id)
         outcome = replace(outcome, after=len(self._replica), seconds=time.monotonic() - started)
+        self._tell(outcome)
         log.info("refined", run=run.id, reason=run.reason, before=outcome.before, after=outcome.after)
         return outcome
 

@@ -13,9 +13,13 @@ log = get_logger(__name__)
 
 
 class Links:
-    """The peers that we are connected to, by peer id."""
+    """The peers that we are connected to, by peer id.
 
-    def __init__(self) -> None:
+    :param tell: called with a peer's id, and whether it was connected or went.
+    """
+
+    def __init__(self, tell: Callable[[str, bool], None] = lambda *_: None) -> None:
+        self._tell = tell
         self._up: set[str] = set()
         self._changed = trio.Event()
 
@@ -30,11 +34,14 @@ class Links:
             return
         self._up ^= {peer_id}
         log.debug("connected" if connected else "disconnected", peer=peer_id, peers=len(self._up))
+        self._tell(peer_id, connected)
         self._wake()
 
     def clear(self) -> None:
         """Note that nobody is connected any more."""
-        self._up.clear()
+        gone, self._up = self._up, set()
+        for peer_id in gone:
+            self._tell(peer_id, False)
         self._wake()
 
     async def wait_for(self, condition: Callable[[frozenset[str]], bool]) -> None:

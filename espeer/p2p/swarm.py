@@ -106,11 +106,19 @@ class Swarm:
 
     :param door: the replica.
     :param clock: milliseconds since the Unix epoch.
+    :param linked: called with a peer's id and whether it was connected (or went).
     :raises BadAddress: one of the addresses or peer ids cannot be used.
     """
 
     def __init__(
-        self, identity: Identity, door: Door, settings: SwarmSettings, *, clock: Callable[[], int], rng: random.Random
+        self,
+        identity: Identity,
+        door: Door,
+        settings: SwarmSettings,
+        *,
+        clock: Callable[[], int],
+        rng: random.Random,
+        linked: Callable[[str, bool], None] = lambda *_: None,
     ) -> None:
         self.counters = Counters()
         self._identity = identity
@@ -119,7 +127,7 @@ class Swarm:
         self._announce = [parse_announced(address) for address in settings.announce]
         self._rng = rng
         self._node: Node | None = None
-        self._links = Links()
+        self._links = Links(linked)
         self._bans = Bans(self.counters)
         self._gate = Gate(
             allow=map(parse_peer_id, settings.allow), deny=map(parse_peer_id, settings.deny), banned=self._bans.banned

@@ -94,7 +94,10 @@ async def test_errors_of_the_node_come_back_as_one_line(tmp_path: Path) -> None:
         (b'{"verb": "ask", "params": {"question": "E42", "stop": "E"}}\n', "ask: stop: input should be a valid list"),
         (b'{"verb": "ask", "params": {"question": "E42", "timeout": 0}}\n', "timeout is 0; give a number of seconds above 0"),
         (b'{"verb": "recall", "params": {"query": "E42", "k": true}}\n', "recall: k: input should be a valid integer"),
-        (b'{"verb": "choose", "params": {"question": "E42", "choices": "ab"}}\n', "choose: choices: input should be a valid list"),
+        (
+            b'{"verb": "choose", "params": {"question": "E42", "choices": "ab"}}\n',
+            "choose: choices: input should be a valid list",
+        ),
         (b'{"verb": "ask", "params": {"question": " "}}\n and more\n', "the question is empty"),
         (b"x" * (control.MAX_REQUEST + 10), "at most 262144 bytes"),
         (b"", "one line of JSON"),
