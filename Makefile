@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 BENCH_INSTALLED := .venv/bench-installed
+DOCS_INSTALLED := .venv/docs-installed
 
-.PHONY: demo test bench sim sim-quick lint format install clean
+.PHONY: demo test bench docs sim sim-quick lint format install clean
 
 demo: install
 	$(BIN)/espeer demo
@@ -16,6 +17,10 @@ test: install
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python -m benchmarks.bm25 $(BENCH)
 	$(BIN)/python -m benchmarks.ttft $(BENCH)
+
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
+	@echo "read site/index.html"
 
 sim: install
 	$(BIN)/espeer sim run simulations/*.toml --json
@@ -39,6 +44,10 @@ $(INSTALLED): pyproject.toml constraints.txt scripts/install.py
 
 $(BENCH_INSTALLED): $(INSTALLED)
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[bench]'
+	touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
 clean:

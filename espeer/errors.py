@@ -1,38 +1,40 @@
 """Every error espeer raises on purpose, in one tree.
 
-EspeerError
- ├─ ConfigError            a setting that cannot be used
- ├─ InputError             text from the caller that cannot be taken
- │   └─ NotFound               what it names is not here
- ├─ RecordError            a record that is refused
- │   ├─ MalformedRecord        not the canonical bytes of a record
- │   ├─ RecordTooLarge         over a size limit
- │   ├─ BadSignature           not signed by its author
- │   ├─ FromTheFuture          created too far ahead of our clock
- │   ├─ UnknownVersion         of a version that this espeer does not read
- │   └─ TypeNotHeld            of a type this replica does not hold
- ├─ StoreError             the data folder
- │   ├─ StoreInUse             another process holds it
- │   ├─ StoreVersionError      written by a newer espeer
- │   ├─ StoreDamaged           not a database, or a broken one
- │   └─ StoreFull              no room left on the disk
- ├─ ModelError             the language model
- │   ├─ ModelNotFound          no such file, package or hub entry
- │   ├─ ModelUnreadable        llama.cpp cannot load it
- │   ├─ PromptTooLong          does not fit the model's context
- │   ├─ ModelTimeout           no answer in the time that it was given
- │   └─ QueueFull              too many requests wait already
- ├─ NetworkError           libp2p
- │   ├─ BadAddress             not a usable multiaddr
- │   ├─ AddressInUse           cannot listen there
- │   └─ ProtocolError          a peer broke the protocol
- │       ├─ FrameTooLarge          it announced more bytes than a frame may have
- │       ├─ Flooding               it does too much at a time
- │       ├─ BrokenPromise          it does not give what it said it has
- │       └─ SlowReader             it does not take what it is sent
- └─ ControlError           talking to a running node
-     ├─ NodeNotRunning         no node on that data folder
-     └─ RemoteError            the node answered with an error
+::
+
+    EspeerError
+     ├─ ConfigError            a setting that cannot be used
+     ├─ InputError             text from the caller that cannot be taken
+     │   └─ NotFound               what it names is not here
+     ├─ RecordError            a record that is refused
+     │   ├─ MalformedRecord        not the canonical bytes of a record
+     │   ├─ RecordTooLarge         over a size limit
+     │   ├─ BadSignature           not signed by its author
+     │   ├─ FromTheFuture          created too far ahead of our clock
+     │   ├─ UnknownVersion         of a version that this espeer does not read
+     │   └─ TypeNotHeld            of a type this replica does not hold
+     ├─ StoreError             the data folder
+     │   ├─ StoreInUse             another process holds it
+     │   ├─ StoreVersionError      written by a newer espeer
+     │   ├─ StoreDamaged           not a database, or a broken one
+     │   └─ StoreFull              no room left on the disk
+     ├─ ModelError             the language model
+     │   ├─ ModelNotFound          no such file, package or hub entry
+     │   ├─ ModelUnreadable        llama.cpp cannot load it
+     │   ├─ PromptTooLong          does not fit the model's context
+     │   ├─ ModelTimeout           no answer in the time that it was given
+     │   └─ QueueFull              too many requests wait already
+     ├─ NetworkError           libp2p
+     │   ├─ BadAddress             not a usable multiaddr
+     │   ├─ AddressInUse           cannot listen there
+     │   └─ ProtocolError          a peer broke the protocol
+     │       ├─ FrameTooLarge          it announced more bytes than a frame may have
+     │       ├─ Flooding               it does too much at a time
+     │       ├─ BrokenPromise          it does not give what it said it has
+     │       └─ SlowReader             it does not take what it is sent
+     └─ ControlError           talking to a running node
+         ├─ NodeNotRunning         no node on that data folder
+         └─ RemoteError            the node answered with an error
 
 The message of each is one line for a person: what is wrong, and what to do about it.
 """

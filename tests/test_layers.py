@@ -31,7 +31,10 @@ def test_what_is_pure_imports_no_trio_no_libp2p_and_no_sqlite() -> None:
 
 def test_the_map_names_every_module() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
-    folders = [ROOT / "espeer", *(ROOT / "espeer" / name for name in ("api", "api/http", "demo", "lifecycle", "llm", "p2p", "sim"))]
+    folders = [
+        ROOT / "espeer",
+        *(ROOT / "espeer" / name for name in ("api", "api/http", "demo", "lifecycle", "llm", "p2p", "sim")),
+    ]
     names = {path.name for folder in folders for path in folder.glob("*.py")} - {"__main__.py"}
     assert len(names) > 100
     assert {name for name in names if name not in page} == set()
