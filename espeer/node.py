@@ -35,6 +35,9 @@ from espeer.store import MAX_ROW
 from espeer.tasks import background, in_thread
 from espeer.text import MAX_INPUT, clean
 
+MAX_COUNT: Final = 1_000_000
+"""The most experiences or runs that can be asked for at a time."""
+
 _USUAL: Final = AskOptions()
 
 log = get_logger(__name__)
@@ -145,7 +148,7 @@ class Node:
         Leaving the block early stops the model. The parameters are those of :meth:`ask`.
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
-        k = self.config.recall if recall is None else _at_least(0, recall, "recall")
+        k = self.config.recall if recall is None else _count(0, recall, "recall")
         parts = self._parts
         parts.recall.check(type)
         async with parts.inference.stream(question, recall=k, type=type, options=options, capture=self._capture) as stream:
@@ -176,7 +179,7 @@ class Node:
         seconds that this takes. The question is not captured as an interaction.
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
-        k = self.config.recall if recall is None else _at_least(0, recall, "recall")
+        k = self.config.recall if recall is None else _count(0, recall, "recall")
         self._parts.recall.check(type)
         if isinstance(choices, str) or not MIN_CHOICES <= len(choices) <= MAX_CHOICES:
             raise InputError(f"give {MIN_CHOICES} to {MAX_CHOICES} choices")
@@ -201,7 +204,7 @@ class Node:
         :raises NetworkError: nobody who holds any of them answers.
         """
         query = clean(query, limit=MAX_INPUT, what="the query")
-        _at_least(1, k, "k")
+        _count(1, k, "k")
         self._parts.recall.check(type)
         found = await self._parts.recall.recall(query, k, type=type)
         if found.unreached and not found.searched:
@@ -286,7 +289,7 @@ class Node:
 
     async def refinements(self, *, limit: int = 20) -> list[Run]:
         """Return the latest refinement runs, the latest first."""
-        return await in_thread(lambda: self._here.refiner.runs.runs(limit=_at_least(1, limit, "limit")))
+        return await in_thread(lambda: self._here.refiner.runs.runs(limit=_count(1, limit, "limit")))
 
     async def undo_refinement(self, run: int) -> Undone:
         """Take a refinement run back; what it dealt with is not refined again until that is asked for.
@@ -303,7 +306,7 @@ class Node:
 
     async def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""
-        _at_least(1, limit, "limit")
+        _count(1, limit, "limit")
         self._check_held(type)
         return await in_thread(lambda: self._here.replica.experiences(type=type, limit=limit))
 
@@ -385,7 +388,7 @@ class Node:
         return Learnt(interaction, record.hex() if record else None)
 
 
-def _at_least(least: int, value: int, name: str) -> int:
-    if value < least:
-        raise InputError(f"{name} is {value}; give {least} or more")
+def _count(least: int, value: int, name: str) -> int:
+    if not least <= value <= MAX_COUNT:
+        raise InputError(f"{name} is {value}; give {least} to {MAX_COUNT:,}")
     return value

@@ -1,14 +1,15 @@
 """What can be asked of a node from outside: each verb once, for the control socket and for HTTP alike.
 
-A verb is a model of its parameters, which checks their types; what they may hold the node checks.
+A verb is a model of its parameters, which checks their types; what they may hold the node checks, and
+:mod:`espeer.api.parameters` tells.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from espeer.api import views
+from espeer.api import forms, parameters, views
 from espeer.asking import AskOptions
 from espeer.node import Node
 from espeer.scale import Scale
@@ -53,16 +54,16 @@ class Ask(Verb):
 
     name = "ask"
 
-    question: str
-    recall: int | None = None
-    type: str | None = None
-    max_tokens: int | None = None
-    temperature: float = 0.0
-    seed: int | None = None
-    stop: list[str] | None = None
-    timeout: float | None = None
+    question: parameters.Question
+    recall: parameters.MostUsed | None = None
+    type: parameters.TypeName | None = None
+    max_tokens: parameters.MaxTokens | None = None
+    temperature: parameters.Temperature = 0.0
+    seed: parameters.Seed | None = None
+    stop: parameters.Stops | None = None
+    timeout: parameters.Seconds | None = None
 
-    async def do(self, node: Node, say: Say = _nobody) -> Any:
+    async def do(self, node: Node, say: Say = _nobody) -> forms.Answer:
         """Answer, piece by piece."""
         options = AskOptions(
             max_tokens=self.max_tokens,
@@ -82,12 +83,12 @@ class Choose(Verb):
 
     name = "choose"
 
-    question: str
-    choices: list[str]
-    recall: int | None = None
-    type: str | None = None
+    question: parameters.Question
+    choices: parameters.Choices
+    recall: parameters.MostUsed | None = None
+    type: parameters.TypeName | None = None
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Choice:
         """Choose."""
         return views.choice(await node.choose(self.question, self.choices, recall=self.recall, type=self.type))
 
@@ -97,13 +98,13 @@ class Learn(Verb):
 
     name = "learn"
 
-    text: str
-    response: str = ""
-    feedback: str = ""
-    type: str = ""
-    wait: bool = False
+    text: parameters.Report
+    response: parameters.Response = ""
+    feedback: parameters.Outcome = ""
+    type: parameters.TypeNameOrNone = ""
+    wait: bool = Field(default=False, description="Close the episode at once, and answer when the experience is there.")
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Learnt:
         """Learn."""
         learnt = await node.learn(self.text, response=self.response, feedback=self.feedback, type=self.type, wait=self.wait)
         return views.learnt(learnt)
@@ -114,11 +115,11 @@ class Feedback(Verb):
 
     name = "feedback"
 
-    answer: int
-    text: str = ""
-    good: bool | None = None
+    answer: parameters.Number
+    text: parameters.Outcome = ""
+    good: bool | None = Field(default=None, description="Whether the answer was of use.")
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Learnt:
         """Take the feedback."""
         return views.learnt(await node.feedback(self.answer, self.text, good=self.good))
 
@@ -128,11 +129,11 @@ class Recall(Verb):
 
     name = "recall"
 
-    query: str
-    k: int = 5
-    type: str | None = None
+    query: parameters.Query
+    k: parameters.Limit = 5
+    type: parameters.TypeName | None = None
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> list[forms.Hit]:
         """Recall."""
         return [views.hit(found) for found in await node.recall(self.query, k=self.k, type=self.type)]
 
@@ -142,7 +143,7 @@ class Flush(Verb):
 
     name = "flush"
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> None:
         """Flush."""
         await node.flush()
 
@@ -152,7 +153,7 @@ class Peers(Verb):
 
     name = "peers"
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> list[forms.Peer]:
         """List them."""
         return [views.peer(peer) for peer in node.peers()]
 
@@ -162,10 +163,10 @@ class Experiences(Verb):
 
     name = "experiences"
 
-    type: str | None = None
-    limit: int = 100
+    type: parameters.TypeName | None = None
+    limit: parameters.Limit = 100
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> list[forms.Held]:
         """List them."""
         return [views.held(held) for held in await node.experiences(type=self.type, limit=self.limit)]
 
@@ -175,9 +176,9 @@ class Experience(Verb):
 
     name = "experience"
 
-    id: str
+    id: parameters.IdPrefix
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Held:
         """Show it."""
         return views.held(await node.experience(self.id))
 
@@ -185,9 +186,9 @@ class Experience(Verb):
 class _Measure(Verb):
     """What is alike: parameters of refining."""
 
-    type: str | None = None
-    scale: Scale | None = None
-    threshold: float | None = None
+    type: parameters.TypeName | None = None
+    scale: Scale | None = Field(default=None, description="The scale of the threshold; null for the node's setting.")
+    threshold: parameters.Threshold | None = None
 
 
 class Refine(_Measure):
@@ -195,7 +196,7 @@ class Refine(_Measure):
 
     name = "refine"
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Outcome:
         """Refine."""
         return views.outcome(await node.refine(type=self.type, scale=self.scale, threshold=self.threshold))
 
@@ -205,7 +206,7 @@ class PreviewRefinement(_Measure):
 
     name = "preview_refinement"
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> list[forms.Proposal]:
         """Look, and change nothing."""
         proposals = await node.preview_refinement(type=self.type, scale=self.scale, threshold=self.threshold)
         return [views.proposal(proposal) for proposal in proposals]
@@ -216,9 +217,9 @@ class Refinements(Verb):
 
     name = "refinements"
 
-    limit: int = 20
+    limit: parameters.Limit = 20
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> list[forms.Run]:
         """List them."""
         return [views.run(run) for run in await node.refinements(limit=self.limit)]
 
@@ -228,9 +229,9 @@ class UndoRefinement(Verb):
 
     name = "undo_refinement"
 
-    run: int
+    run: parameters.Number
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Undone:
         """Undo it."""
         return views.undone(await node.undo_refinement(self.run))
 
@@ -240,9 +241,9 @@ class Why(Verb):
 
     name = "why"
 
-    id: str
+    id: parameters.IdPrefix
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Standing:
         """Tell."""
         return views.why(await node.why(self.id))
 
@@ -252,7 +253,7 @@ class Invite(Verb):
 
     name = "invite"
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Invitation:
         """Make it."""
         return views.invitation(node.invite())
 
@@ -262,7 +263,7 @@ class Status(Verb):
 
     name = "status"
 
-    async def do(self, node: Node) -> Any:
+    async def do(self, node: Node) -> forms.Status:
         """Tell."""
         return views.status(await node.status())
 

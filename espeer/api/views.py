@@ -1,8 +1,9 @@
-"""The JSON forms of what a node tells: the same in the control protocol and behind every ``--json``."""
+"""The JSON forms of what a node tells: the same in the control protocol, over HTTP and behind every ``--json``."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import cast
 
+from espeer.api import forms
 from espeer.inference import Answer, Choice
 from espeer.lifecycle.refiner import Outcome, Proposal
 from espeer.lifecycle.runs import Run, Undone, Why
@@ -13,13 +14,9 @@ from espeer.records import Experience, peer_id
 from espeer.replica import Held, Hit
 from espeer.status import Learnt, Status
 
-Json = dict[str, Any]
 
-
-def experience(id: str, value: Experience | None) -> Json:
-    """Show an experience; its author is a peer id. Of one whose data was freed there is only the id."""
-    if value is None:
-        return {"id": id, "text": None}
+def experience(id: str, value: Experience) -> forms.Experience:
+    """Show an experience; its author is a peer id."""
     return {
         "id": id,
         "type": value.type,
@@ -32,18 +29,24 @@ def experience(id: str, value: Experience | None) -> Json:
     }
 
 
-def hit(value: Hit) -> Json:
+def hit(value: Hit) -> forms.Hit:
     """Show a recalled experience with its score."""
-    score = {"score": round(value.score, 4), "coverage": round(value.coverage, 4), "peer": value.peer}
-    return experience(value.id, value.experience) | score
+    return {
+        **experience(value.id, value.experience),
+        "score": round(value.score, 4),
+        "coverage": round(value.coverage, 4),
+        "peer": value.peer,
+    }
 
 
-def held(value: Held) -> Json:
+def held(value: Held) -> forms.Held:
     """Show an experience with its place in the replica."""
-    return experience(value.id, value.experience) | {"state": value.state, "via": value.via, "by": value.by}
+    if value.experience is None:
+        return {"id": value.id, "text": None, "state": value.state, "via": value.via, "by": value.by}
+    return {**experience(value.id, value.experience), "state": value.state, "via": value.via, "by": value.by}
 
 
-def answer(value: Answer) -> Json:
+def answer(value: Answer) -> forms.Answer:
     """Show an answer."""
     return {
         "id": value.id,
@@ -57,7 +60,7 @@ def answer(value: Answer) -> Json:
     }
 
 
-def choice(value: Choice) -> Json:
+def choice(value: Choice) -> forms.Choice:
     """Show a choice."""
     return {
         "index": value.index,
@@ -71,62 +74,69 @@ def choice(value: Choice) -> Json:
     }
 
 
-def learnt(value: Learnt) -> Json:
+def learnt(value: Learnt) -> forms.Learnt:
     """Show what became of something learnt."""
-    return asdict(value)
+    return {"interaction": value.interaction, "experience": value.experience}
 
 
-def peer(value: PeerView) -> Json:
+def peer(value: PeerView) -> forms.Peer:
     """Show a connected peer."""
-    return asdict(value)
+    return {
+        "peer_id": value.peer_id,
+        "addresses": list(value.addresses),
+        "types": list(value.types),
+        "mesh": list(value.mesh),
+        "score": value.score,
+    }
 
 
-def outcome(value: Outcome) -> Json:
+def outcome(value: Outcome) -> forms.Outcome:
     """Show what a refinement run came to."""
-    return asdict(value) | {"seconds": round(value.seconds, 1)}
+    return cast("forms.Outcome", asdict(value) | {"seconds": round(value.seconds, 1)})
 
 
-def proposal(value: Proposal) -> Json:
+def proposal(value: Proposal) -> forms.Proposal:
     """Show a group that a run would deal with."""
-    return asdict(value) | {"weakest": round(value.weakest, 3)}
+    return cast("forms.Proposal", asdict(value) | {"weakest": round(value.weakest, 3)})
 
 
-def run(value: Run) -> Json:
+def run(value: Run) -> forms.Run:
     """Show a refinement run."""
-    return asdict(value)
+    return cast("forms.Run", asdict(value))
 
 
-def undone(value: Undone) -> Json:
+def undone(value: Undone) -> forms.Undone:
     """Show what undoing a run came to."""
-    return asdict(value)
+    return cast("forms.Undone", asdict(value))
 
 
-def why(value: Why) -> Json:
+def why(value: Why) -> forms.Standing:
     """Show where an experience stands and how it came to that."""
-    return held(value.held) | {
+    shown = held(value.held) | {
         "by": held(value.by) if value.by else None,
         "sources": [held(source) for source in value.sources],
         "stands_for": [held(other) for other in value.stands_for],
         "steps": [asdict(step) for step in value.steps],
     }
+    return cast("forms.Standing", shown)
 
 
-def invitation(text: str) -> Json:
+def invitation(text: str) -> forms.Invitation:
     """Show a ticket and what it says; not the key, only whether there is one."""
     said = ticket.decode(text)
     return {
         "ticket": text,
         "network": said.network,
         "private": said.key is not None,
-        "addresses": said.addresses,
-        "types": said.types,
+        "addresses": list(said.addresses),
+        "types": list(said.types),
         "local": all(parse_peer(address).reach is Reach.MACHINE for address in said.addresses),
     }
 
 
-def status(value: Status) -> Json:
+def status(value: Status) -> forms.Status:
     """Show how a node is doing; the shares of the methods among its own experiences are its distillation rates."""
     total = sum(value.methods.values())
     rates = {method: round(number / total, 4) for method, number in value.methods.items()}
     records = [{"type": type_, "state": state, "records": number} for type_, state, number in value.records]
-    return asdict(value) | {"records": records, "method_rates": rates}
+    return cast("forms.Status", asdict(value) | {"records": records, "method_rates": rates})

@@ -1,12 +1,14 @@
 """What becomes of errors over HTTP."""
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from starlette.exceptions import HTTPException
+from typing_extensions import TypedDict
 
 from espeer import errors
 from espeer.api.http.guard import error_body
@@ -25,8 +27,48 @@ _STATUS: Final[tuple[tuple[type[errors.EspeerError], HTTPStatus], ...]] = (  # t
     (errors.NetworkError, HTTPStatus.BAD_GATEWAY),
 )
 _RETRY_SECONDS: Final = "2"
+_MAX_NAME: Final = 100
+
+_MEANINGS: Final = {
+    400: "The request cannot be done as it is: an empty text, a number out of bounds, a topic type not held here.",
+    401: "The node has a key, and the request has not.",
+    403: "The request comes from a web page of another origin.",
+    404: "What it names is not here.",
+    408: "The request did not come in time.",
+    413: "The request is too large.",
+    421: "The node is not called by the name in the Host header.",
+    422: "A parameter is missing, unknown, or of the wrong type.",
+    500: "The node failed at this; its log says why.",
+    502: "Other nodes that are needed for this cannot be reached.",
+    503: "The node is loading or stopping, or has too much to do; try again later.",
+    504: "The model had not begun to answer when the time for it was over.",
+    507: "No room is left on the node's disk.",
+}
 
 log = get_logger(__name__)
+
+
+class ErrorDetail(TypedDict):
+    """What is wrong."""
+
+    message: Annotated[str, Field(description="What is wrong and what to do about it, in one line.")]
+    type: Annotated[str, Field(description="The kind of error, such as InputError or NotFound.")]
+    param: Annotated[str | None, Field(description="The parameter that it is about, if it is about one.")]
+    code: Annotated[str | None, Field(description="As OpenAI's; null for most.")]
+
+
+class Error(TypedDict):
+    """An error, in the form of OpenAI's."""
+
+    error: ErrorDetail
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the description of error responses, for OpenAPI."""
+    return {status: {"model": Error, "description": _MEANINGS[status]} for status in statuses}
+
+
+INTERNAL: Final = error_body("the node failed at this; its log says why", "InternalError")
 
 
 def status_of(error: errors.EspeerError) -> HTTPStatus:
@@ -34,12 +76,17 @@ def status_of(error: errors.EspeerError) -> HTTPStatus:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
+def body(error: errors.EspeerError) -> dict[str, Any]:
+    """Return what is told of one of our errors."""
+    code = "context_length_exceeded" if isinstance(error, errors.PromptTooLong) else None
+    return error_body(str(error), type(error).__name__, code=code)
+
+
 def response(error: errors.EspeerError) -> JSONResponse:
     """Return the response that tells of one of our errors."""
     status = status_of(error)
-    code = "context_length_exceeded" if isinstance(error, errors.PromptTooLong) else None
     headers = {"Retry-After": _RETRY_SECONDS} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return JSONResponse(error_body(str(error), type(error).__name__, code=code), status, headers)
+    return JSONResponse(body(error), status, headers)
 
 
 async def _on_espeer_error(_: Request, error: Exception) -> JSONResponse:
@@ -52,7 +99,9 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     found: Any = error.errors()[0]
-    where = ".".join(str(part) for part in found["loc"] if part != "body")
+    loc = () if found["type"] == "json_invalid" else found["loc"][1:]  # the first says whether it is of path, query or body
+    told = ".".join(map(str, loc))
+    where = told[:_MAX_NAME].encode(errors="replace").decode()  # JSON can hold names that UTF-8 cannot
     return JSONResponse(
         error_body(f"{where or 'body'}: {found['msg']}", "InputError", param=where or None), HTTPStatus.UNPROCESSABLE_ENTITY
     )
@@ -66,7 +115,7 @@ async def _on_http(_: Request, error: Exception) -> JSONResponse:
 
 async def _on_fault(_: Request, error: Exception) -> JSONResponse:
     log.error("a request failed", exc_info=error)
-    return JSONResponse(error_body("the node failed at this; its log says why", "InternalError"), 500)
+    return JSONResponse(INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def install(app: FastAPI) -> None:

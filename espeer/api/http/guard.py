@@ -47,7 +47,8 @@ _HEADERS: Final = (
         ),
     ),
 )
-
+_NOT_KEPT: Final = (b"cache-control", b"no-store")
+"""What is answered is of this moment, and may be private; files are neither."""
 
 log = get_logger(__name__)
 
@@ -82,7 +83,7 @@ class Guard:
             return
         if scope["type"] != "http":
             return  # there is nothing here for websockets
-        send = _with_headers(send)
+        send = _with_headers(send, scope["path"])
         ticket = object()
         try:
             self._check(scope)
@@ -119,6 +120,8 @@ class Guard:
 
         async with background() as nursery:
             nursery.start_soon(watch)
+            if scope["method"] == "HEAD":
+                scope, send = {**scope, "method": "GET"}, _head_only(send, nursery.cancel_scope)
             try:
                 await self._app(scope, receive_again, send)
             except Exception:  # noqa: BLE001 - the app has logged it and answered with 500; it raises it for its server's log
@@ -197,11 +200,25 @@ def _too_large() -> Refused:
     return Refused(413, f"a request has at most {MAX_BODY:,} bytes")
 
 
-def _with_headers(send: Send) -> Send:
+def _head_only(send: Send, scope: trio.CancelScope) -> Send:
+    """Send no body, and cancel the scope instead: a stream would go on for ever."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+            scope.cancel()
+
+    return send_head
+
+
+def _with_headers(send: Send, path: str) -> Send:
+    further = _HEADERS if path.startswith(OPEN_FOLDER) else (*_HEADERS, _NOT_KEPT)
+
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             there = {name for name, _ in message.get("headers", ())}
-            message["headers"] = [*message.get("headers", ()), *(pair for pair in _HEADERS if pair[0] not in there)]
+            message["headers"] = [*message.get("headers", ()), *(pair for pair in further if pair[0] not in there)]
         await send(message)
 
     return send_with_headers
