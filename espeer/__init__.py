@@ -49,6 +49,8 @@ from espeer.errors import (
 )
 
 if TYPE_CHECKING:
+    from espeer.answers import GivenAnswer, UsedExperience
+    from espeer.backup import Backup
     from espeer.inference import Answer, AnswerStream, Choice
     from espeer.lifecycle.refiner import Outcome, Proposal
     from espeer.lifecycle.runs import Run, Step, Undone, Why
@@ -58,13 +60,15 @@ if TYPE_CHECKING:
     from espeer.p2p.swarm import PeerView
     from espeer.records import Experience
     from espeer.replica import Held, Hit
-    from espeer.status import Learnt, Status
+    from espeer.status import Learnt, Retracted, Status
+    from espeer.transfer import ExportPage, Imported, Refusal
 
 __all__ = [
     "AddressInUse",
     "Answer",
     "AnswerStream",
     "AskOptions",
+    "Backup",
     "BadAddress",
     "BadSignature",
     "BrokenPromise",
@@ -74,12 +78,15 @@ __all__ = [
     "ControlError",
     "EspeerError",
     "Experience",
+    "ExportPage",
     "FakeModel",
     "Flooding",
     "FrameTooLarge",
     "FromTheFuture",
+    "GivenAnswer",
     "Held",
     "Hit",
+    "Imported",
     "InputError",
     "Learnt",
     "MalformedRecord",
@@ -99,7 +106,9 @@ __all__ = [
     "QueueFull",
     "RecordError",
     "RecordTooLarge",
+    "Refusal",
     "RemoteError",
+    "Retracted",
     "Run",
     "SlowReader",
     "Status",
@@ -112,6 +121,7 @@ __all__ = [
     "TypeNotHeld",
     "Undone",
     "UnknownVersion",
+    "UsedExperience",
     "Why",
     "shared_model",
 ]
@@ -120,20 +130,27 @@ __all__ = [
 _LAZY = {
     "Answer": "espeer.inference",
     "AnswerStream": "espeer.inference",
+    "Backup": "espeer.backup",
     "Choice": "espeer.inference",
     "Experience": "espeer.records",
+    "ExportPage": "espeer.transfer",
     "FakeModel": "espeer.llm.fake",
+    "GivenAnswer": "espeer.answers",
     "Held": "espeer.replica",
     "Hit": "espeer.replica",
+    "Imported": "espeer.transfer",
     "Learnt": "espeer.status",
     "Node": "espeer.node",
     "Outcome": "espeer.lifecycle.refiner",
     "PeerView": "espeer.p2p.swarm",
     "Proposal": "espeer.lifecycle.refiner",
+    "Refusal": "espeer.transfer",
+    "Retracted": "espeer.status",
     "Run": "espeer.lifecycle.runs",
     "Status": "espeer.status",
     "Step": "espeer.lifecycle.runs",
     "Undone": "espeer.lifecycle.runs",
+    "UsedExperience": "espeer.answers",
     "Why": "espeer.lifecycle.runs",
     "shared_model": "espeer.llm.shared",
 }

@@ -4,14 +4,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import trio
 
+from espeer import records
+from espeer.answers import GivenAnswer, answer_asked, given
 from espeer.asking import AskOptions
+from espeer.backup import Backup, back_up
 from espeer.config import Config
-from espeer.errors import InputError, NetworkError, NotFound
+from espeer.errors import InputError, NetworkError
 from espeer.events import Events
 from espeer.inference import Answer, AnswerStream, Choice
 from espeer.interaction import Interaction
@@ -28,12 +32,13 @@ from espeer.p2p.identity import Identity
 from espeer.p2p.swarm import PeerView
 from espeer.p2p.ticket import Ticket
 from espeer.parts import Here, Parts, open_parts
-from espeer.replica import Held, Hit
+from espeer.replica import IMPORTED, Held, Hit
 from espeer.scale import Scale
-from espeer.status import Learnt, Status
+from espeer.status import Learnt, Retracted, Status
 from espeer.store import MAX_ROW
 from espeer.tasks import background, in_thread
 from espeer.text import MAX_INPUT, clean
+from espeer.transfer import MAX_PAGE, ExportPage, Imported, read_batch
 
 MAX_COUNT: Final = 1_000_000
 """The most experiences or runs that can be asked for at a time."""
@@ -249,9 +254,7 @@ class Node:
         if not text and good is None:
             raise InputError("give the feedback a text, or say whether the answer was good")
         text = clean(text, limit=MAX_INPUT, what="the feedback") if text else ""
-        known = await in_thread(self._parts.store.interaction, answer) if 0 < answer <= MAX_ROW else None
-        if known is None or known.source != "answer":
-            raise NotFound(f"there is no answer {answer}; `espeer ask` prints the number with its answer")
+        known = await in_thread(answer_asked, self._parts.store, answer)
         own_knowledge = good is True and not await in_thread(self._parts.store.was_augmented, answer)
         ready = bool(text) or own_knowledge
         is_news = await in_thread(lambda: self._parts.store.set_feedback(answer, feedback=text, good=good, ready=ready))
@@ -302,7 +305,67 @@ class Node:
         """Tell where the one experience whose id begins with ``prefix`` stands, what it was made of, what stands for it."""
         return await in_thread(self._here.refiner.runs.why, prefix)
 
+    # -- records
+
+    async def retract(self, prefix: str) -> Retracted:
+        """Take the one experience back whose id begins with ``prefix``: no node that hears of it recalls it any more.
+
+        :raises InputError: another node learnt it, or it is a condensate, or was retracted already.
+        """
+        here, identity = self._here, self._parts.identity
+        retraction = await in_thread(lambda: here.replica.retraction(prefix, author=identity.public))
+        signed = records.sign(retraction, identity.sign)
+        await in_thread(lambda: here.replica.add([signed], via="own"))
+        self._parts.publish([signed])
+        return Retracted(retraction.target.hex(), signed.id.hex())
+
+    async def export(
+        self, *, after: int = 0, limit: int = MAX_PAGE, type: str | None = None, own: bool = False, condensates: bool = False
+    ) -> ExportPage:
+        """Return a page of the records that the node has, in the order in which they came; not what was taken back.
+
+        :param after: :attr:`ExportPage.next` of the page before.
+        :param type: only this topic type.
+        :param own: only what this node signed.
+        :param condensates: with what refining made here, which is shared with nobody otherwise.
+        """
+        _count(1, limit, "limit")
+        if not 0 <= after <= MAX_ROW:
+            raise InputError("after is the `next` of another page")
+        author, replica = self._parts.identity.public if own else None, self._here.replica
+        return await in_thread(
+            lambda: replica.page(after, min(limit, MAX_PAGE), type=type, author=author, condensates=condensates)
+        )
+
+    async def import_lines(self, lines: Sequence[str], *, first: int = 1) -> Imported:
+        """Take in lines of an export: each is verified as if it came from the network; the sound ones are kept, or none.
+
+        Other nodes get them by sync.
+
+        :param first: the number of the first line, for what is told of refused ones.
+        :raises StoreFull: no room, or too many records; none was taken.
+        """
+        here, now_ms = self._here, self._clock()
+        batch = await in_thread(lambda: read_batch(lines, first=first, types=here.replica.types, now_ms=now_ms))
+        return batch.imported(await here.door.add(batch.records, via=IMPORTED) if batch.records else 0)
+
+    async def back_up(self, to: Path) -> Backup:
+        """Make a backup of the data folder, the private key among the rest, while the node goes on; see :mod:`espeer.backup`.
+
+        :param to: the file, which must not be there yet; or a folder, in which it gets a name.
+        """
+        return await in_thread(lambda: back_up(self.config.data, to, clock=self._clock))
+
     # -- looking
+
+    async def answer(self, number: int) -> GivenAnswer:
+        """Tell of an answer that was given: what stood in its prompt, and what was learnt from it.
+
+        :param number: :attr:`Answer.id`.
+        :raises NotFound: there is none.
+        """
+        replica = self._parts.here.replica if self._parts.here else None
+        return await in_thread(given, self._parts.store, replica, number)
 
     async def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""

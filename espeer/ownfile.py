@@ -1,9 +1,12 @@
 """Files in the data folder that are their user's alone: keys, tickets, whom the node met."""
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from espeer.errors import ConfigError
 
@@ -22,6 +25,37 @@ def read(path: Path, most: int) -> bytes:
     if mode & _OTHERS:
         raise ConfigError(f"{path} can be read by others; run: chmod 600 {path}")
     return data
+
+
+@contextmanager
+def new(path: Path) -> Iterator[IO[bytes]]:
+    """Make a file: what the block writes is there under its name when the block is done and the disk has it, or not at all.
+
+    :raises FileExistsError: there is one already; it stays as it is.
+    :raises OSError: it cannot be written.
+    """
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)  # mode 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(temporary)
+    finally:
+        temporary.unlink()
+    keep_names(path.parent)
+
+
+def keep_names(folder: Path) -> None:
+    """Wait until the disk has what was named or renamed in a folder."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def replace(path: Path, data: bytes, *, durable: bool) -> None:

@@ -43,6 +43,7 @@ class Here:
 
     replica: Replica
     refiner: Refiner
+    door: ReplicaDoor
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Parts:
     """The parts of an open node.
 
     :ivar config: the settings, with what the data folder added to them.
+    :ivar publish: tells the network of new records of ours, and who watches the node.
     :ivar here: None on a client.
     :ivar client: None on every other node.
     """
@@ -72,6 +74,7 @@ class Parts:
     learner: Learner
     warming: Warming
     swarm: Swarm | None
+    publish: Callable[[Sequence[SignedRecord]], None]
     here: Here | None
     client: Client | None
 
@@ -109,8 +112,10 @@ async def open_parts(
         for signed in new:
             events.emit(_recorded(signed, via))
 
-    door = NoDoor() if replica is None else ReplicaDoor(replica, tell=tell)
-    swarm = None if config.offline else _make_swarm(config, identity, door, clock, events)
+    if replica is not None:
+        replica.hidden = engine.forget
+    door = None if replica is None else ReplicaDoor(replica, tell=tell)
+    swarm = None if config.offline else _make_swarm(config, identity, door or NoDoor(), clock, events)
     if member is not None:  # not before: a start that fails must not bind the folder to a network
         await in_thread(remember, config.data, member)
 
@@ -159,9 +164,10 @@ async def open_parts(
         learner=learner,
         warming=warming,
         swarm=swarm,
+        publish=publish,
         here=None
-        if replica is None
-        else Here(replica, _make_refiner(config, replica, engine, events, identity=identity, sign=sign, clock=clock)),
+        if replica is None or door is None
+        else Here(replica, _make_refiner(config, replica, engine, events, identity=identity, sign=sign, clock=clock), door),
         client=client,
     )
 

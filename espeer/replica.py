@@ -16,13 +16,14 @@ from typing import Final
 
 from espeer import snapshot
 from espeer.bm25 import SMALL_CORPUS, BM25Index
-from espeer.errors import NotFound, StoreFull, TypeNotHeld
+from espeer.errors import InputError, NotFound, StoreFull, TypeNotHeld
 from espeer.keys import Keys, KeySet, Offer, key_of
 from espeer.log import get_logger
-from espeer.records import ID_SIZE, Experience, Retraction, SignedRecord, load
+from espeer.records import ID_SIZE, Experience, Retraction, SignedRecord, load, peer_id
 from espeer.scale import Scale
 from espeer.store import Store
 from espeer.tokens import Tokenizer
+from espeer.transfer import ExportPage
 
 ACTIVE: Final = "active"
 """May be recalled."""
@@ -35,7 +36,9 @@ RETRACTED: Final = "retracted"
 UNDONE: Final = "undone"
 """A condensate that was taken back."""
 
-FOREIGN: Final = ("gossip", "sync", "submit")
+IMPORTED: Final = "import"
+"""How the records of a file come."""
+FOREIGN: Final = ("gossip", "sync", "submit", IMPORTED)
 """How the records of other nodes come."""
 REFINED: Final = "refined"
 """How the condensates of our own refinement come: they stay here."""
@@ -57,7 +60,7 @@ class Held:
     :ivar id: the record's id, hexadecimal.
     :ivar experience: None where its data was freed.
     :ivar state: "active", "superseded", "evicted", "retracted" or "undone".
-    :ivar via: the way it came: "own", "gossip", "sync" or "refined".
+    :ivar via: the way it came: "own", "gossip", "sync", "submit", "import" or "refined".
     :ivar by: the id of the experience that stands for a superseded one.
     """
 
@@ -92,6 +95,7 @@ class Replica:
     :param clock: milliseconds since the Unix epoch.
     :param index_path: where the index's snapshot is kept; without one it is built anew each time.
     :param k1, b, language: how texts are compared, see :class:`espeer.bm25.BM25Index` and :class:`espeer.tokens.Tokenizer`.
+    :ivar hidden: is told the ids (hexadecimal) of experiences that recall does not see any more, in whatever thread.
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class Replica:
     ) -> None:
         self.types = tuple(types)
         self.store = store
+        self.hidden: Callable[[Sequence[str]], None] = lambda _: None
         self._clock = clock
         self._lock = store.lock
         self._index_path = index_path
@@ -172,6 +177,7 @@ class Replica:
 
     def refresh(self, changed: Iterable[bytes]) -> None:
         """Have the index follow the view for these records, whose states may have changed."""
+        hidden = []
         with self._lock:
             for id_ in changed:
                 self._unsaved += 1
@@ -180,6 +186,9 @@ class Replica:
                     self._show(id_)
                 else:
                     self._index.remove(id_.hex())
+                    hidden.append(id_.hex())
+        if hidden:
+            self.hidden(hidden)
 
     def recall(self, query: str, k: int, types: Collection[str] | None = None) -> list[Hit]:
         """Return the ``k`` best active experiences for a query, best first.
@@ -266,6 +275,44 @@ class Replica:
             newest = self.store.newest(ACTIVE, self.types, limit)
             ids = dict.fromkeys(id_ for pair in zip_longest(used, newest) for id_ in pair if id_ is not None)
             return [self._held(id_) for id_ in islice(ids, limit)]
+
+    def page(self, after: int, limit: int, *, type: str | None, author: bytes | None, condensates: bool) -> ExportPage:
+        """Return records to export, those that came after the number ``after``: all but what was taken back.
+
+        :param type: only this topic type; what the store has of types that are not held counts, too.
+        :param author: only what this key signed.
+        :param condensates: with what our own refinement made, too.
+        :raises NotFound: there is nothing of that type, nor is it held.
+        """
+        if type is not None and type not in self.types and type not in self.store.types():
+            raise NotFound(f"there are no records of the type {type!r} here; this node holds {', '.join(self.types)}")
+        local = None if condensates else REFINED
+        rows = self.store.exported(after, limit, without=(RETRACTED, UNDONE), type_=type, author=author, local=local)
+        return ExportPage(tuple(load(data) for _, data in rows), rows[-1][0] if len(rows) == limit else None)
+
+    def retraction(self, prefix: str, *, author: bytes) -> Retraction:
+        """Make the retraction of the one experience of ours whose id begins with ``prefix`` (hexadecimal).
+
+        :param author: our public key.
+        :raises NotFound: there is no such experience, or more than one.
+        :raises InputError: it is not ours to take back, or was taken back already.
+        """
+        with self._lock:
+            id_ = self.find(prefix)
+            found, short = self.store.shared(id_), id_.hex()[:12]
+            if found is None or found[4] is None:
+                raise NotFound(f"{short} is a retraction, not an experience")
+            type_, _, via, _, state = found
+            if via == REFINED:
+                raise InputError(
+                    f"{short} is a condensate that this node made and shares with nobody: retract what it was made of, see "
+                    f"`espeer experiences why {short}`, or take its run back with `espeer refine --undo`"
+                )
+            if (by := self.store.author(id_)) != author:
+                raise InputError(f"{short} was learnt by {peer_id(by or b'')}; only its author can retract it")
+            if state == RETRACTED:
+                raise InputError(f"{short} was retracted already")
+            return Retraction(type_, id_, self._clock(), author)
 
     def find(self, prefix: str) -> bytes:
         """Return the one id that begins with ``prefix`` (hexadecimal).

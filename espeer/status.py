@@ -17,6 +17,14 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
+class Retracted:
+    """What was taken back: the ids (hexadecimal) of the experience and of the retraction."""
+
+    experience: str
+    retraction: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How a node is doing.
 

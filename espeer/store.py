@@ -161,6 +161,15 @@ class Store:
             self.write(sql, (feedback, good, ready, number))
         return ready and not was_ready
 
+    def rating(self, number: int) -> bool | None:
+        """Return how an answer was rated, or None if it was not."""
+        row = self.row("SELECT good FROM interactions WHERE id = ?", (number,))
+        return None if row is None or row[0] is None else bool(row[0])
+
+    def used_for(self, number: int) -> list[bytes]:
+        """Return the ids of the experiences that stood in the prompt of an answer, in no order."""
+        return [row[0] for row in self.rows("SELECT record FROM uses WHERE interaction = ?", (number,))]
+
     def was_augmented(self, number: int) -> bool:
         """Return whether the interaction was answered with experiences in the prompt."""
         return self.row("SELECT 1 FROM uses WHERE interaction = ? LIMIT 1", (number,)) is not None
@@ -300,6 +309,20 @@ class Store:
             AND r.type IN ({", ".join("?" * len(types))})
             GROUP BY u.record ORDER BY count(*) DESC, max(u.interaction) DESC LIMIT ?"""  # noqa: S608 - marks only
         return [row[0] for row in self.rows(query, (of_last, state, *types, limit))]
+
+    def exported(
+        self, after: int, limit: int, *, without: Sequence[str], type_: str | None, author: bytes | None, local: str | None
+    ) -> list[tuple[int, bytes]]:
+        """Return the numbers and the data of the records behind the number ``after``, in the order in which they came.
+
+        :param without: not those in these states of the view.
+        :param local: not those that came by this way.
+        """
+        query = f"""SELECT r.seq, r.data FROM records r LEFT JOIN view v ON v.record = r.id
+            WHERE r.seq > ? AND length(r.data) > 0 AND coalesce(v.state, '') NOT IN ({", ".join("?" * len(without))})
+            AND r.type = coalesce(?, r.type) AND r.author = coalesce(?, r.author) AND r.via != coalesce(?, '')
+            ORDER BY r.seq LIMIT ?"""  # noqa: S608 - marks only
+        return self.rows(query, (after, *without, type_, author, local, limit))
 
     def find_ids(self, prefix: str) -> list[bytes]:
         """Return up to two ids whose hexadecimal form begins with ``prefix``."""

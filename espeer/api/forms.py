@@ -122,6 +122,66 @@ class Choice(TypedDict):
     unreached: Unreached
 
 
+class UsedOnce(TypedDict):
+    """An experience that had to do with an answer, as it stands now."""
+
+    id: Id
+    text: Annotated[str | None, Field(description="What was learnt; null where it was freed, or never kept here.")]
+    type: NotRequired[TypeName]
+    author: NotRequired[Author]
+    created: NotRequired[Created]
+    model: NotRequired[Writer]
+    method: NotRequired[HowMade]
+    sources: NotRequired[Sources]
+    state: Annotated[State | None, Field(description="null if another node told it and it is not known here.")]
+    via: Annotated[Via | None, Field(description="null in the same case.")]
+    by: Annotated[Held | None, Field(description="The experience that stands for it since.")]
+
+
+class Given(TypedDict):
+    """An answer that was given, and what came of it."""
+
+    id: Annotated[int, Field(description="Its number.")]
+    created: Annotated[int, Field(description="When it was given, in milliseconds since the Unix epoch.")]
+    question: Annotated[str, Field(description="What was asked.")]
+    answer: Annotated[str, Field(description="What was answered.")]
+    feedback: Annotated[str, Field(description='What became of it, or what is right; "" if nobody said.')]
+    good: Annotated[bool | None, Field(description="How it was rated; null if it was not.")]
+    experiences: Annotated[list[UsedOnce], Field(description="What stood in its prompt, in no order.")]
+    learnt: Annotated[UsedOnce | None, Field(description="What its feedback went into; null if nothing was learnt yet.")]
+
+
+class Retracted(TypedDict):
+    """What was taken back."""
+
+    experience: Annotated[str, Field(description="The experience's id.")]
+    retraction: Annotated[str, Field(description="The id of the record that says so.")]
+
+
+class Refusal(TypedDict):
+    """Why a line was not taken."""
+
+    line: Annotated[int, Field(description="Its number.")]
+    reason: Annotated[str, Field(description="What is wrong with it.")]
+
+
+class Imported(TypedDict):
+    """What became of the lines of an import; empty ones are not counted."""
+
+    new: Annotated[int, Field(description="Records that were not known before.")]
+    known: Annotated[int, Field(description="Records that were there already.")]
+    refused: Annotated[int, Field(description="Lines that were not taken.")]
+    not_held: Annotated[int, Field(description="How many of these are sound, but of a type that is not held here.")]
+    refusals: Annotated[list[Refusal], Field(description="The first of them.")]
+
+
+class Page(TypedDict):
+    """A part of an export."""
+
+    records: Annotated[list[dict[str, Any]], Field(description="The lines; see docs/operations.md.")]
+    next: Annotated[int | None, Field(description="Where the next page begins; null if this is the last.")]
+
+
 class Learnt(TypedDict):
     """What became of something learnt."""
 

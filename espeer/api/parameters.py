@@ -48,6 +48,12 @@ IdPrefix = Annotated[
     ),
 ]
 
+After = Annotated[int, _told("Where a page begins: the `next` of the one before.", minimum=0)]
+OwnAlone = Annotated[bool, _told("Only what this node signed.")]
+WithCondensates = Annotated[bool, _told("With what refining made here, which is shared with nobody otherwise.")]
+Lines = Annotated[list[str], _told("Lines of an export.")]
+FirstLine = Annotated[int, _told("The number of the first line, for what is told of refused ones.", minimum=1)]
+
 MaxTokens = Annotated[int, _told("The most tokens of the answer; null for the node's setting.", minimum=1, maximum=MAX_ANSWER)]
 Temperature = Annotated[
     float, _told("0 for the likeliest answer, 1 for answers as often as they are likely.", minimum=0, maximum=MAX_TEMPERATURE)

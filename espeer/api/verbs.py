@@ -248,6 +248,59 @@ class Why(Verb):
         return views.why(await node.why(self.id))
 
 
+class Answer(Verb):
+    """Tell of an answer that was given; see :meth:`espeer.Node.answer`."""
+
+    name = "answer"
+
+    answer: parameters.Number
+
+    async def do(self, node: Node) -> forms.Given:
+        """Tell."""
+        return views.given(await node.answer(self.answer))
+
+
+class Retract(Verb):
+    """Take an experience of the node's own back; see :meth:`espeer.Node.retract`."""
+
+    name = "retract"
+
+    id: parameters.IdPrefix
+
+    async def do(self, node: Node) -> forms.Retracted:
+        """Retract it."""
+        return views.retracted(await node.retract(self.id))
+
+
+class Export(Verb):
+    """Give a page of the node's records; see :meth:`espeer.Node.export`."""
+
+    name = "export"
+
+    after: parameters.After = 0
+    type: parameters.TypeName | None = None
+    own: parameters.OwnAlone = False
+    condensates: parameters.WithCondensates = False
+
+    async def do(self, node: Node) -> forms.Page:
+        """Give it."""
+        found = await node.export(after=self.after, type=self.type, own=self.own, condensates=self.condensates)
+        return views.page(found)
+
+
+class Import(Verb):
+    """Take in lines of an export; see :meth:`espeer.Node.import_lines`."""
+
+    name = "import"
+
+    lines: parameters.Lines
+    first: parameters.FirstLine = 1
+
+    async def do(self, node: Node) -> forms.Imported:
+        """Take them in."""
+        return views.imported(await node.import_lines(self.lines, first=self.first))
+
+
 class Invite(Verb):
     """Make a ticket for another node."""
 
@@ -285,6 +338,10 @@ VERBS: Final[dict[str, type[Verb]]] = {
         Refinements,
         UndoRefinement,
         Why,
+        Answer,
+        Retract,
+        Export,
+        Import,
         Invite,
         Status,
     )

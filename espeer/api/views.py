@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import cast
 
+from espeer import transfer
+from espeer.answers import GivenAnswer, UsedExperience
 from espeer.api import forms
 from espeer.inference import Answer, Choice
 from espeer.lifecycle.refiner import Outcome, Proposal
@@ -12,7 +14,8 @@ from espeer.p2p.addresses import Reach, parse_peer
 from espeer.p2p.swarm import PeerView
 from espeer.records import Experience, peer_id
 from espeer.replica import Held, Hit
-from espeer.status import Learnt, Status
+from espeer.status import Learnt, Retracted, Status
+from espeer.transfer import ExportPage, Imported
 
 
 def experience(id: str, value: Experience) -> forms.Experience:
@@ -119,6 +122,40 @@ def why(value: Why) -> forms.Standing:
         "steps": [asdict(step) for step in value.steps],
     }
     return cast("forms.Standing", shown)
+
+
+def given(value: GivenAnswer) -> forms.Given:
+    """Show an answer that was given, and what came of it."""
+    return {
+        "id": value.asked.id,
+        "created": value.asked.created,
+        "question": value.asked.query,
+        "answer": value.asked.response,
+        "feedback": value.asked.feedback,
+        "good": value.good,
+        "experiences": [_used(used) for used in value.used],
+        "learnt": _used(value.learnt) if value.learnt else None,
+    }
+
+
+def _used(value: UsedExperience) -> forms.UsedOnce:
+    known = held(value.held) if value.held else {"id": value.id, "text": None, "state": None, "via": None}
+    return cast("forms.UsedOnce", known | {"by": held(value.by) if value.by else None})
+
+
+def retracted(value: Retracted) -> forms.Retracted:
+    """Show what was taken back."""
+    return {"experience": value.experience, "retraction": value.retraction}
+
+
+def page(value: ExportPage) -> forms.Page:
+    """Show a page of an export."""
+    return {"records": [transfer.fields(signed) for signed in value.records], "next": value.next}
+
+
+def imported(value: Imported) -> forms.Imported:
+    """Show what became of imported lines."""
+    return cast("forms.Imported", asdict(value))
 
 
 def invitation(text: str) -> forms.Invitation:

@@ -62,7 +62,7 @@ def why(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
         print_json(found)
         return
     console.print(f"{found['id'][:12]} is {found['state']}, {_came(found)}")
-    console.print(f"  {_text(found)}")
+    console.print(f"  {text_of(found)}")
     made_of = {source["id"] for source in found["sources"]}
     for what, others in (
         ("stood for by", [found["by"]] if found["by"] else []),
@@ -70,7 +70,7 @@ def why(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
         ("stands for", [other for other in found["stands_for"] if other["id"] not in made_of]),
     ):
         for other in others:
-            console.print(f"{what} {other['id'][:12]} ({other['state']}): {_text(other)}")
+            console.print(f"{what} {other['id'][:12]} ({other['state']}): {text_of(other)}")
     for step in found["steps"]:
         undone = ", undone since" if step["undone"] else ""
         change = f"{step['before']} → {step['after']}" if step["before"] else "made"
@@ -83,5 +83,6 @@ def _came(found: dict[str, Any]) -> str:
     return f"came by {found['via']}" if found["via"] != "own" else "learnt here"
 
 
-def _text(found: dict[str, Any]) -> str:
+def text_of(found: dict[str, Any]) -> str:
+    """Return an experience's text, or that it is gone, for the terminal."""
     return escape(found["text"] or "its text was deleted: there was no room for it")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from espeer.cli.ask import ask, feedback
+from espeer.cli.backup import backup, restore
 from espeer.cli.demo import demo
 from espeer.cli.experiences import app as experiences
 from espeer.cli.invite import invite
@@ -15,8 +16,10 @@ from espeer.cli.learn import learn
 from espeer.cli.look import id_, peers, recall, status
 from espeer.cli.model import app as model
 from espeer.cli.node import node
+from espeer.cli.records import export, import_, retract
 from espeer.cli.refine import refine
 from espeer.cli.sim import app as sim
+from espeer.cli.why import why
 from espeer.errors import EspeerError
 
 USAGE_ERROR = 2
@@ -53,7 +56,13 @@ app.command(peers)
 app.command(status)
 app.command(id_, name="id")
 app.command(experiences)
+app.command(why)
+app.command(retract)
 app.command(refine)
+app.command(export)
+app.command(import_, name="import")
+app.command(backup)
+app.command(restore)
 app.command(model)
 app.command(demo)
 app.command(sim)

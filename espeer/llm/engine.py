@@ -8,7 +8,7 @@ threads for each that calls it. The event loop is told of pieces of text, and ne
 import contextlib
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 import trio
@@ -48,6 +48,7 @@ class Engine:
         self._schedule: Final = Schedule[Request](width=model.width, max_waiting=max_waiting)
         self._stepping = False  # the model is in a step that nobody interrupted yet
         self._stopped = False
+        self._forgotten: set[str] = set()
         self._loop: trio.lowlevel.TrioToken | None = None  # from here on for the event loop's thread
         self._arrival: Final = trio.lowlevel.ParkingLot()
         self._calm: Final = trio.lowlevel.ParkingLot()
@@ -110,6 +111,12 @@ class Engine:
 
         await self._result(look, Priority.WARM)
         return found
+
+    def forget(self, notes: Iterable[str]) -> None:
+        """Have the model drop what it keeps of these notes, before its next step. May be called from any thread."""
+        with self._lock:
+            self._forgotten.update(notes)
+            self._lock.notify()
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -241,7 +248,7 @@ class Engine:
         while not self._stopped:
             if not self._advance():
                 with self._lock:
-                    self._lock.wait_for(lambda: self._stopped or not self._schedule.at_rest)
+                    self._lock.wait_for(lambda: self._stopped or self._forgotten or not self._schedule.at_rest)
         self._clear_up()
 
     def _advance(self) -> bool:
@@ -263,8 +270,11 @@ class Engine:
     def _clear_up(self) -> None:
         with self._lock:
             withdrawn = self._schedule.withdrawn()
+            forgotten, self._forgotten = self._forgotten, set()
         for request in withdrawn:
             _close(request)
+        if forgotten:
+            self.model.forget(forgotten)
 
     def _begin(self, request: Request) -> None:
         try:

@@ -7,7 +7,7 @@ sentence that fits the question, and without it it cannot. So a whole node works
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from espeer.errors import ModelError, PromptTooLong
@@ -105,6 +105,14 @@ class FakeModel:
     def is_warm(self, prompt: Prompt, ranks: int) -> bool:
         """Whether this was warmed before."""
         return (prompt, ranks) in self._warm
+
+    def forget(self, notes: Collection[str]) -> None:
+        """Forget what was warmed of these."""
+        self._warm = {
+            (prompt, ranks)
+            for prompt, ranks in self._warm
+            if not any(note.id.partition(":")[0] in notes for message in prompt.messages for note in message.notes)
+        }
 
     def step(self, runs: Sequence[Run]) -> None:
         """Bring the first ``width`` runs on by a word, or a continuation."""

@@ -5,7 +5,7 @@ What prompts have in common is evaluated once and kept as bytes: the beginning o
 from there, and this module puts what several runs want evaluated into one evaluation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
@@ -148,6 +148,10 @@ class LlamaModel:
         """Whether :meth:`warm` would have nothing to do: all is kept, or the model cannot join what is kept."""
         layout, notes = self._to_warm(prompt, ranks)
         return not self._joins or self._placer.is_warm(layout.prefix, notes)
+
+    def forget(self, notes: Collection[str]) -> None:
+        """Drop what is kept of notes; see :meth:`espeer.llm.model.Model.forget`."""
+        self._states.forget(notes)
 
     def step(self, runs: Sequence[Run]) -> None:
         """Bring runs on by one evaluation; see :meth:`espeer.llm.model.Model.step`."""

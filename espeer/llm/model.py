@@ -6,7 +6,7 @@ any thread may make at any time. Contents of messages are plain text: a model mu
 special token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -167,6 +167,12 @@ class Model(Protocol):
 
     def is_warm(self, prompt: Prompt, ranks: int) -> bool:
         """Whether :meth:`warm` would have nothing to do. To ask is to use what is kept: it is forgotten the later."""
+
+    def forget(self, notes: Collection[str]) -> None:
+        """Drop what is kept of notes, in memory and on disk. A run at work may bring it back.
+
+        :param notes: what they are from: their ids up to the colon.
+        """
 
     def step(self, runs: Sequence[Run]) -> None:
         """Bring runs on by one evaluation, the first ones first; those there is no room for wait.

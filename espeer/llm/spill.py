@@ -108,11 +108,12 @@ class Spill:
     def keep_only(self, sources: Iterable[str]) -> None:
         """Remove the states of all notes that are not from one of these; see :attr:`espeer.llm.model.Note.id`."""
         kept = {_source(""), *map(_source, sources)}
-        try:
-            for name in [name for name in self._sizes if name[:_HALF] not in kept]:
-                self._remove(name)
-        except OSError as error:
-            self._turn_off(error)
+        self._remove_all([name for name in self._sizes if name[:_HALF] not in kept])
+
+    def forget(self, sources: Iterable[str]) -> None:
+        """Remove the states of all notes that are from one of these."""
+        forgotten = set(map(_source, sources))
+        self._remove_all([name for name in self._sizes if name[:_HALF] in forgotten])
 
     def statistics(self) -> dict[str, int]:
         """What it holds, and how many files were damaged."""
@@ -136,6 +137,13 @@ class Spill:
     def _make_room(self, size: int) -> None:
         while self._sizes and self._bytes + size > self._limit:
             self._remove(next(iter(self._sizes)))
+
+    def _remove_all(self, names: Iterable[str]) -> None:
+        try:
+            for name in names:
+                self._remove(name)
+        except OSError as error:
+            self._turn_off(error)
 
     def _remove(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)

@@ -6,6 +6,7 @@ take half of the room; beyond that they go first, but for the one used last.
 """
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -37,6 +38,9 @@ class Spilling(Protocol):
 
     def put(self, key: StateKey, value: bytes) -> bool:
         """Take in a state; return whether it did."""
+
+    def forget(self, sources: Collection[str]) -> None:
+        """Drop the states of all notes that are from one of these."""
 
     def statistics(self) -> dict[str, int]:
         """What it holds, as names and numbers."""
@@ -82,6 +86,14 @@ class States:
     def put(self, key: StateKey, value: bytes | memoryview) -> None:
         """Keep a state, which counts as used now. A view is copied."""
         self._keep(key, bytes(value), saved=False)
+
+    def forget(self, sources: Collection[str]) -> None:
+        """Drop the states of all notes that are from one of these; see :attr:`espeer.llm.model.Note.id`."""
+        for key in [key for key in self._notes.values if key.note.partition(":")[0] in sources]:
+            self._notes.drop(key)
+            self._unsaved.pop(key, None)
+        if self._spill is not None:
+            self._spill.forget(sources)
 
     def flush(self, most: int | None = None) -> int:
         """Have the spill take states that are in memory alone; each takes some milliseconds.

@@ -79,6 +79,17 @@ def load_or_create(path: Path) -> Identity:
         raise ConfigError(f"cannot write the key file {path}: {error.strerror}") from error
 
 
+def load_existing(path: Path) -> Identity:
+    """The identity kept in ``path``.
+
+    :raises ConfigError: there is none, it is damaged, or others can read it.
+    """
+    try:
+        return _load(path)
+    except OSError as error:
+        raise ConfigError(f"cannot read the key file {path}: {error.strerror}") from error
+
+
 def _load(path: Path) -> Identity:
     data = ownfile.read(path, _FILE_SIZE)
     identity = Identity(data[:SEED_SIZE]) if len(data) == _FILE_SIZE else None

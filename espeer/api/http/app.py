@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from espeer.api.http import faults, native
+from espeer.api.http import data, faults, native
 from espeer.api.http.served import Served, served
 
 
@@ -29,4 +29,5 @@ def make_app(node: Served, *, version: str) -> FastAPI:
     faults.install(app)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operations"])
     app.include_router(native.router)
+    app.include_router(data.router)
     return app
