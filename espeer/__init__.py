@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from espeer.asking import AskOptions
 from espeer.config import Config
+from espeer.conversation import Turn
 from espeer.errors import (
     AddressInUse,
     BadAddress,
@@ -118,6 +119,7 @@ __all__ = [
     "StoreFull",
     "StoreInUse",
     "StoreVersionError",
+    "Turn",
     "TypeNotHeld",
     "Undone",
     "UnknownVersion",

@@ -27,6 +27,10 @@ class AskOptions:
     :ivar seed: for a temperature above 0: the same seed gives the same answer; None for another one each time.
     :ivar stop: texts that end the answer; they are not part of it.
     :ivar timeout: seconds that the answer may take; then it ends with what is there. None for the node's setting.
+    :ivar grammar: the form that the answer is held to: :attr:`espeer.llm.grammar.JsonSchema.grammar`, or other GBNF of a source
+        that is trusted, for llama.cpp is not safe from every grammar.
+    :ivar capture: keep the question and its answer on the node's disk, so that feedback can be given to it. Where the node's
+        own setting says no, nothing is kept.
     :raises InputError: an option is out of bounds.
     """
 
@@ -35,6 +39,8 @@ class AskOptions:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     timeout: float | None = None
+    grammar: str | None = None
+    capture: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done, with the option's name."""

@@ -79,6 +79,7 @@ class Config:
     :ivar recall: how many experiences go into a prompt, at most.
     :ivar answer_tokens: the most tokens of an answer. With a small context it is as many as there is room for.
     :ivar answer_seconds: the most seconds that an answer may take; then it ends with what is there. None for no end.
+    :ivar capture: keep questions and answers on disk, so that feedback can be given to them; they never leave the node.
     :ivar warming: in idle time, work out for the model what experiences that are likely to be recalled will need.
     :ivar episode_size: an episode is closed when it has this many interactions.
     :ivar episode_age: an episode is closed this many seconds after its last interaction.
@@ -124,6 +125,7 @@ class Config:
     recall: int = 3
     answer_tokens: int = 128
     answer_seconds: float | None = None
+    capture: bool = True
     warming: bool = True
     episode_size: int = 4
     episode_age: float = 30.0

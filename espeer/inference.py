@@ -1,9 +1,10 @@
 """Augmented inference: recall, pack what was recalled into the prompt, answer (paper section 3, "augmented inference")."""
 
 import random
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import exp, inf
 from typing import Final
@@ -11,13 +12,14 @@ from typing import Final
 import trio
 
 from espeer.asking import MAX_SEED, AskOptions, Ending
+from espeer.conversation import Conversation
 from espeer.errors import ModelTimeout, PromptTooLong
 from espeer.events import Answered
 from espeer.lifecycle import prompts
 from espeer.lifecycle.choice import Method, pick
 from espeer.lifecycle.classify import by_evidence
 from espeer.llm.engine import Engine, Pieces
-from espeer.llm.model import Note, Prompt, Sampling
+from espeer.llm.model import Message, Note, Prompt, Sampling
 from espeer.packing import Text, pack
 from espeer.recall import Recall
 from espeer.replica import Hit
@@ -33,7 +35,7 @@ _ANSWER_SHARE: Final = 4
 class Answer:
     """What a node answered.
 
-    :ivar id: the interaction's number, for :meth:`espeer.Node.feedback`.
+    :ivar id: the interaction's number, for :meth:`espeer.Node.feedback`; None if it was not kept.
     :ivar text: the answer.
     :ivar experiences: what stood in the prompt, best first; empty for plain inference.
     :ivar type: the topic type of the question, by what was recalled for it; None if nothing was.
@@ -41,16 +43,19 @@ class Answer:
     :ivar finish: why the answer ended: "stop" (by itself, or at a stop text), "length", "loop" (it said the same again and
         again), or "time".
     :ivar ttft_ms: milliseconds from the call to the first piece of the answer: recall, queue and prefill.
+    :ivar prompt_tokens, answer_tokens: what the model read, and what it wrote.
     :ivar unreached: topic types that could not be recalled: nobody who holds them answered in time.
     """
 
-    id: int
+    id: int | None
     text: str
     experiences: tuple[Hit, ...]
     type: str | None
     confidence: float | None
     finish: Ending
     ttft_ms: float
+    prompt_tokens: int
+    answer_tokens: int
     unreached: tuple[str, ...] = ()
 
 
@@ -190,15 +195,16 @@ class Inference:
 
     @asynccontextmanager
     async def stream(
-        self, question: str, *, recall: int, type: str | None, options: AskOptions, capture: Capture
+        self, asked: Conversation, *, recall: int, type: str | None, options: AskOptions, capture: Capture | None
     ) -> AsyncIterator[AnswerStream]:
-        """Answer a question piece by piece; leaving the block stops the model."""
+        """Answer a question piece by piece; leaving the block stops the model. Without ``capture`` nothing is kept of it."""
         clock = _Clock(trio.current_time(), options.timeout or self._answer_seconds)
         with clock.in_time():
-            found = await self._recall.recall(question, recall, type=type)
+            found = await self._recall.recall(asked.question, recall, type=type)
         wanted = options.max_tokens or self._answer_tokens
         reserve = min(wanted, self._engine.model.context // _ANSWER_SHARE) + _CONFIDENCE_TOKENS
-        packed = self._packed(found.hits, lambda notes: prompts.ask(question, notes), reserve)
+        packed = self._packed(found.hits, lambda notes: prompts.ask(asked.question, notes, task=asked.task), reserve)
+        packed = self._with_earlier(asked, packed, self._engine.model.context - reserve)
 
         async def finish(text: str, ttft_ms: float, ending: Ending) -> Answer:
             elapsed_ms = clock.elapsed_ms
@@ -206,17 +212,19 @@ class Inference:
             if ending != "time":
                 with trio.move_on_at(clock.deadline):
                     confidence = await self._confidence(packed.prompt, text)
-            number = await capture(question, text, packed.used)
+            number = await capture(asked.question, text, packed.used) if capture else None
             used = tuple(hit.id for hit in packed.used)
-            self._tell(Answered(number, used, ending, ttft_ms, elapsed_ms, packed.size, self._engine.model.count(text)))
+            tokens = self._engine.model.size(_in_one(packed.prompt)), self._engine.model.count(text)
+            self._tell(Answered(number, used, ending, ttft_ms, elapsed_ms, *tokens))
             shown_type = type or by_evidence(packed.used)
-            return Answer(number, text.strip(), packed.used, shown_type, confidence, ending, ttft_ms, found.unreached)
+            return Answer(number, text.strip(), packed.used, shown_type, confidence, ending, ttft_ms, *tokens, found.unreached)
 
         sampling = Sampling(
             max_tokens=min(wanted, self._engine.model.context - packed.size - _CONFIDENCE_TOKENS),
             temperature=options.temperature,
             seed=random.randint(0, MAX_SEED) if options.seed is None else options.seed,  # noqa: S311 - nothing secret
             stop=options.stop,
+            grammar=options.grammar,
         )
         async with self._engine.stream(packed.prompt, sampling) as pieces:
             yield AnswerStream(pieces, finish, clock=clock)
@@ -254,7 +262,29 @@ class Inference:
                 f"the question does not fit the model's context of {model.context} tokens; shorten it: with what goes "
                 f"around it it has {tokens:,}, and {max(0, model.context - reserve):,} are free for it"
             )
-        return _Packed(form(notes), tokens, tuple(hits[packed.index] for packed in taken))
+        return _Packed(form(notes), tokens, notes, tuple(hits[packed.index] for packed in taken))
+
+    def _with_earlier(self, asked: Conversation, packed: "_Packed", room: int) -> "_Packed":
+        """Take in what was said before the question, from the latest user's turn on from which all of it fits the room."""
+        model = self._engine.model
+        earlier = [Message(turn.role, turn.text) for turn in asked.earlier]
+        starts: list[int] = []
+        left = room - packed.size
+        for index in reversed(range(len(earlier))):  # so that not all of a long conversation is laid out
+            left -= model.count(earlier[index].content)
+            if left < 0:
+                break
+            if earlier[index].role == "user":
+                starts.insert(0, index)
+
+        def form(start: int) -> Prompt:
+            return prompts.ask(asked.question, packed.notes, task=asked.task, earlier=earlier[start:])
+
+        first = bisect_left(starts, True, key=lambda start: model.size(form(start)) <= room)
+        if first == len(starts):
+            return packed
+        prompt = form(starts[first])
+        return replace(packed, prompt=prompt, size=model.size(prompt))
 
     async def _confidence(self, asked: Prompt, text: str) -> float:
         """Return the model's probability of "Yes" against "No" when asked whether its answer is right."""
@@ -271,8 +301,14 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A prompt, its size in tokens, and the experiences that are in it, best first."""
+    """A prompt, the room that it takes in tokens, its notes, and the experiences that these are from, best first."""
 
     prompt: Prompt
     size: int
+    notes: Sequence[Note]
     used: tuple[Hit, ...]
+
+
+def _in_one(prompt: Prompt) -> Prompt:
+    """Return the prompt with its notes as plain text: what is read, without the room between notes."""
+    return replace(prompt, messages=tuple(Message(message.role, message.text) for message in prompt.messages))

@@ -15,6 +15,7 @@ from espeer.answers import GivenAnswer, answer_asked, given
 from espeer.asking import AskOptions
 from espeer.backup import Backup, back_up
 from espeer.config import Config
+from espeer.conversation import Turn, read
 from espeer.errors import InputError, NetworkError
 from espeer.events import Events
 from espeer.inference import Answer, AnswerStream, Choice
@@ -139,7 +140,12 @@ class Node:
 
     @asynccontextmanager
     async def stream(
-        self, question: str, *, recall: int | None = None, type: str | None = None, options: AskOptions = _USUAL
+        self,
+        question: str | Sequence[Turn],
+        *,
+        recall: int | None = None,
+        type: str | None = None,
+        options: AskOptions = _USUAL,
     ) -> AsyncIterator[AnswerStream]:
         """Answer a question as it comes.
 
@@ -152,18 +158,26 @@ class Node:
 
         Leaving the block early stops the model. The parameters are those of :meth:`ask`.
         """
-        question = clean(question, limit=MAX_INPUT, what="the question")
+        asked = read(question)
         k = self.config.recall if recall is None else _count(0, recall, "recall")
         parts = self._parts
         parts.recall.check(type)
-        async with parts.inference.stream(question, recall=k, type=type, options=options, capture=self._capture) as stream:
+        capture = self._capture if self.config.capture and options.capture else None
+        async with parts.inference.stream(asked, recall=k, type=type, options=options, capture=capture) as stream:
             yield stream
 
     async def ask(
-        self, question: str, *, recall: int | None = None, type: str | None = None, options: AskOptions = _USUAL
+        self,
+        question: str | Sequence[Turn],
+        *,
+        recall: int | None = None,
+        type: str | None = None,
+        options: AskOptions = _USUAL,
     ) -> Answer:
         """Answer a question with the experiences that fit it best, or plainly where none fits.
 
+        :param question: a text, or a conversation that ends with it. Of one that does not fit the model's context the oldest
+            turns are left out. Only the question itself is recalled for, and captured.
         :param recall: the most experiences to use; 0 for plain inference; None for the node's setting.
         :param type: use only experiences of this topic type. If only other nodes hold it, they are asked, and see the question.
         :param options: length, sampling and time of the answer.
@@ -393,6 +407,11 @@ class Node:
     async def relayed(self) -> list[str]:
         """Wait until other nodes reach this one through a relay; return the addresses for their ``--bootstrap``."""
         return await self._parts.swarm.relayed() if self._parts.swarm else []
+
+    @property
+    def model(self) -> str:
+        """The name of the node's model."""
+        return self._parts.engine.model.name
 
     @property
     def identity(self) -> Identity:

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from espeer.asking import AskOptions
+from espeer.conversation import Conversation
 from espeer.errors import ModelTimeout, PromptTooLong
 from espeer.inference import Answer, Inference
 from espeer.llm.engine import Engine
@@ -73,7 +74,7 @@ class Asking:
         async with (
             trio.open_nursery() as nursery,
             self.inference.stream(
-                question,
+                Conversation(question),
                 recall=3,
                 type=None,
                 options=AskOptions(**options),
@@ -141,7 +142,7 @@ async def test_nothing_in_time_is_an_error(clock: MockClock) -> None:
     started = trio.current_time()
     with pytest.raises(ModelTimeout, match=r"did not begin to answer within 1.5 s; allow it more"):
         async with asking.inference.stream(
-            "Count.", recall=0, type=None, options=AskOptions(timeout=1.5), capture=asking.capture
+            Conversation("Count."), recall=0, type=None, options=AskOptions(timeout=1.5), capture=asking.capture
         ) as stream:  # the engine does not run: others have it
             await stream.answer()
     assert trio.current_time() - started == pytest.approx(1.5)
@@ -152,7 +153,7 @@ async def test_recall_counts_too(clock: MockClock) -> None:
     asking = Asking(SlowModel(clock, "one"), Held("Use port 2.", seconds=5.0))
     with pytest.raises(ModelTimeout):
         async with asking.inference.stream(
-            "Count.", recall=3, type=None, options=AskOptions(timeout=2.0), capture=asking.capture
+            Conversation("Count."), recall=3, type=None, options=AskOptions(timeout=2.0), capture=asking.capture
         ):
             raise AssertionError
 
@@ -193,7 +194,9 @@ async def test_a_question_longer_than_the_context_is_one_clear_line(clock: MockC
     with pytest.raises(
         PromptTooLong, match=r"does not fit the model's context of 256 tokens; shorten it: .* and 144 are free"
     ) as caught:
-        async with asking.inference.stream("word " * 300, recall=0, type=None, options=AskOptions(), capture=asking.capture):
+        async with asking.inference.stream(
+            Conversation("word " * 300), recall=0, type=None, options=AskOptions(), capture=asking.capture
+        ):
             raise AssertionError
     assert "\n" not in str(caught.value)
 

@@ -94,7 +94,7 @@ class Standing(Kept):
 class Answer(TypedDict):
     """An answer."""
 
-    id: Annotated[int, Field(description="The interaction's number, for feedback.")]
+    id: Annotated[int | None, Field(description="The interaction's number, for feedback; null where it is not kept.")]
     answer: Annotated[str, Field(description="The answer.")]
     type: Annotated[str | None, Field(description="The question's topic type, by what was recalled; null if nothing was.")]
     confidence: Annotated[

@@ -55,6 +55,7 @@ Lines = Annotated[list[str], _told("Lines of an export.")]
 FirstLine = Annotated[int, _told("The number of the first line, for what is told of refused ones.", minimum=1)]
 
 MaxTokens = Annotated[int, _told("The most tokens of the answer; null for the node's setting.", minimum=1, maximum=MAX_ANSWER)]
+Capture = Annotated[bool, _told("Keep the question and its answer on the node's disk, for feedback.")]
 Temperature = Annotated[
     float, _told("0 for the likeliest answer, 1 for answers as often as they are likely.", minimum=0, maximum=MAX_TEMPERATURE)
 ]

@@ -62,6 +62,7 @@ class Ask(Verb):
     seed: parameters.Seed | None = None
     stop: parameters.Stops | None = None
     timeout: parameters.Seconds | None = None
+    capture: parameters.Capture = True
 
     async def do(self, node: Node, say: Say = _nobody) -> forms.Answer:
         """Answer, piece by piece."""
@@ -71,6 +72,7 @@ class Ask(Verb):
             seed=self.seed,
             stop=tuple(self.stop or ()),
             timeout=self.timeout,
+            capture=self.capture,
         )
         async with node.stream(self.question, recall=self.recall, type=self.type, options=options) as stream:
             async for piece in stream:

@@ -32,6 +32,7 @@ def ask(
     seed: int | None = None,
     stop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     timeout: float | None = None,
+    capture: Annotated[bool, Parameter(negative="--no-capture")] = True,
     offline: bool = False,
     model: str | None = None,
     target: Target = _DEFAULT_TARGET,
@@ -47,18 +48,20 @@ def ask(
     :param seed: for a temperature above 0: the same number gives the same answer.
     :param stop: a text that ends the answer; may be given several times.
     :param timeout: seconds that the answer may take; then it ends with what is there. By default the node's --answer-seconds.
+    :param capture: keep the question and its answer on the node's disk, for `espeer feedback`.
     :param offline: answer without a running node, from the data folder alone.
     :param model: the model for --offline, as for `espeer node`.
     """
     text = read_text(question)
     if model and not offline:
         raise InputError("--model goes with --offline; a running node has its model")
-    options = AskOptions(max_tokens=max_tokens, temperature=temperature, seed=seed, stop=stop, timeout=timeout)
+    options = AskOptions(max_tokens=max_tokens, temperature=temperature, seed=seed, stop=stop, timeout=timeout, capture=capture)
     say: Callable[[str], None] = (lambda _: None) if target.json else _print_piece
     if offline:
         answer = trio.run(partial(_ask_offline, target.data, text, say, recall=recall, type=type, model=model, options=options))
     else:
         params = {"question": text, "recall": recall, "type": type} | asdict(options)
+        del params["grammar"]  # nobody can give one here
         answer = request(target.data, "ask", params, on_piece=say)
     if target.json:
         print_json(answer)

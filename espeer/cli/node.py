@@ -58,6 +58,7 @@ def node(
     recall: int = 3,
     answer_tokens: int = 128,
     answer_seconds: float | None = None,
+    capture: Annotated[bool, Parameter(negative="--no-capture")] = True,
     warming: Annotated[bool, Parameter(negative="--no-warming")] = True,
     episode_size: int = 4,
     episode_age: float = 30.0,
@@ -110,6 +111,7 @@ def node(
     :param recall: how many experiences go into a prompt, at most.
     :param answer_tokens: the most tokens of an answer.
     :param answer_seconds: the most seconds that an answer may take; then it ends with what is there. By default none.
+    :param capture: keep questions and answers on disk, for `espeer feedback`; they never leave the node.
     :param warming: have the model prepare, in idle time, for experiences that are likely to be recalled.
     :param episode_size: an episode is closed when it has this many interactions.
     :param episode_age: an episode is closed this many seconds after its last interaction.
@@ -156,6 +158,7 @@ def node(
         recall=recall,
         answer_tokens=answer_tokens,
         answer_seconds=answer_seconds,
+        capture=capture,
         warming=warming,
         episode_size=episode_size,
         episode_age=episode_age,

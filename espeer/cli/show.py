@@ -65,7 +65,7 @@ def print_sources(answer: dict[str, Any]) -> None:
         told = f", told by {short(used['peer'])}" if used["peer"] else ""
         line = f"  · {used['text']} — learnt by {short(used['author'])}, {used['id'][:12]}{told}"
         console.print(escape(line), style="dim")
-    facts = [f"answer {answer['id']}"]
+    facts = ["not kept" if answer["id"] is None else f"answer {answer['id']}"]
     if answer["confidence"] is not None:
         facts.append(f"confidence {answer['confidence']:.2f}")
     facts.append(f"first token {answer['ttft_ms']:.0f} ms")

@@ -54,6 +54,7 @@ _CONDENSE_EXAMPLES: Final = (
 _CLASSIFY: Final = "You sort texts into topics. Answer with the one topic that fits best."
 _ASK: Final = "You answer questions briefly and truthfully."
 _ASK_WITH_NOTES: Final = "You answer questions briefly, from the notes. Copy codes, numbers and names exactly."
+_TASK_WITH_NOTES: Final = "Where the notes help, answer from them. Copy codes, numbers and names exactly."
 _LEAD: Final = "Notes:\n"
 _CHOOSE: Final[dict[Method, str]] = {
     "text": "Answer the question in a few words, from the notes of what others learnt.",
@@ -93,11 +94,23 @@ def note(id: str, text: str) -> Note:
     return Note(id, f"- {text}\n")
 
 
-def ask(question: str, notes: Sequence[Note]) -> Prompt:
-    """Ask a question, with what was recalled for it, each made by :func:`note`."""
-    if not notes:
-        return Prompt((Message("system", _ASK), Message("user", question)))
-    return Prompt((Message("system", _ASK_WITH_NOTES), _with_notes(notes, question)))
+def ask(question: str, notes: Sequence[Note], *, task: str = "", earlier: Sequence[Message] = ()) -> Prompt:
+    """Ask a question, with what was recalled for it, each made by :func:`note`.
+
+    Notes stand at the head of the first turn, right after the task, so what a model worked out for them is of use however a
+    conversation goes on.
+
+    :param task: how to answer, in place of the usual.
+    :param earlier: what was said before, user and assistant in turn, the user first.
+    """
+    if not task:
+        system = _ASK_WITH_NOTES if notes else _ASK
+    elif notes:
+        system = f"{task}\n\n{_TASK_WITH_NOTES}"
+    else:
+        system = task
+    first, *others = (*earlier, Message("user", question))
+    return Prompt((Message("system", system), _with_notes(notes, first.content) if notes else first, *others))
 
 
 def choose(question: str, choices: Sequence[str], notes: Sequence[Note], method: Method) -> tuple[Prompt, tuple[str, ...]]:

@@ -100,6 +100,18 @@ class JsonSchema:
         return value
 
 
+def any_object() -> str:
+    """Return the grammar of JSON objects of any kind, written as those of a :class:`JsonSchema` are. They need not end."""
+    rules = {
+        "root": rf'"{{" (pair ({_SEPARATOR} pair)*)? "}}"',
+        "pair": r'string ": " value',
+        "value": "root | array | string | number | boolean | null",
+        "array": rf'"[" (value ({_SEPARATOR} value)*)? "]"',
+        "string": r'"\"" character* "\""',
+    }
+    return "".join(f"{name} ::= {body}\n" for name, body in (rules | _SHARED).items())
+
+
 def one_of(texts: Sequence[str]) -> str:
     """Return the grammar that allows nothing but one of these texts.
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from espeer.api.http import data, faults, native
+from espeer.api.http import data, faults, native, openai
 from espeer.api.http.served import Served, served
 
 
@@ -24,10 +24,12 @@ def make_app(node: Served, *, version: str) -> FastAPI:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
     app.state.served = node
     faults.install(app)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operations"])
     app.include_router(native.router)
     app.include_router(data.router)
+    app.include_router(openai.router)
     return app

@@ -26,6 +26,10 @@ _STATUS: Final[tuple[tuple[type[errors.EspeerError], HTTPStatus], ...]] = (  # t
     (errors.StoreFull, HTTPStatus.INSUFFICIENT_STORAGE),
     (errors.NetworkError, HTTPStatus.BAD_GATEWAY),
 )
+_CODES: Final = {"PromptTooLong": "context_length_exceeded", "ModelUnknown": "model_not_found"}
+"""OpenAI's, by which its clients tell errors apart."""
+
+_OPENAI: Final = "/v1/"
 _RETRY_SECONDS: Final = "2"
 _MAX_NAME: Final = 100
 
@@ -78,8 +82,7 @@ def status_of(error: errors.EspeerError) -> HTTPStatus:
 
 def body(error: errors.EspeerError) -> dict[str, Any]:
     """Return what is told of one of our errors."""
-    code = "context_length_exceeded" if isinstance(error, errors.PromptTooLong) else None
-    return error_body(str(error), type(error).__name__, code=code)
+    return error_body(str(error), type(error).__name__, code=_CODES.get(type(error).__name__))
 
 
 def response(error: errors.EspeerError) -> JSONResponse:
@@ -95,16 +98,15 @@ async def _on_espeer_error(_: Request, error: Exception) -> JSONResponse:
     return response(error)
 
 
-async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     found: Any = error.errors()[0]
     loc = () if found["type"] == "json_invalid" else found["loc"][1:]  # the first says whether it is of path, query or body
     told = ".".join(map(str, loc))
     where = told[:_MAX_NAME].encode(errors="replace").decode()  # JSON can hold names that UTF-8 cannot
-    return JSONResponse(
-        error_body(f"{where or 'body'}: {found['msg']}", "InputError", param=where or None), HTTPStatus.UNPROCESSABLE_ENTITY
-    )
+    status = HTTPStatus.BAD_REQUEST if request.url.path.startswith(_OPENAI) else HTTPStatus.UNPROCESSABLE_ENTITY
+    return JSONResponse(error_body(f"{where or 'body'}: {found['msg']}", "InputError", param=where or None), status)
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:

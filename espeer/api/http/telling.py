@@ -31,9 +31,13 @@ class Telling(Response):
     media_type = "text/event-stream"
 
     def __init__(self, work: Callable[[Tell], Awaitable[None]]) -> None:
-        super().__init__()
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})  # nobody on the way may hold it back
         del self.headers["content-length"]
         self._work = work
+
+    def written(self, event: str, data: Any) -> bytes:
+        """Return an event as it is sent."""
+        return ServerSentEvent(json.dumps(data, ensure_ascii=False), event=event, sep="\n").encode()
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,8 +49,7 @@ class Telling(Response):
             if not begun:
                 begun = True
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            sent = ServerSentEvent(json.dumps(data, ensure_ascii=False), event=event, sep="\n").encode()
-            await send({"type": "http.response.body", "body": sent, "more_body": True})
+            await send({"type": "http.response.body", "body": self.written(event, data), "more_body": True})
 
         try:
             await self._work(tell)
