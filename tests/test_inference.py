@@ -9,9 +9,10 @@ import trio
 from trio.testing import MockClock
 
 from espeer.asking import AskOptions
-from espeer.conversation import Conversation
+from espeer.conversation import Conversation, Turn, read
 from espeer.errors import ModelTimeout, PromptTooLong
 from espeer.inference import Answer, Inference
+from espeer.lifecycle import prompts
 from espeer.llm.engine import Engine
 from espeer.llm.fake import FakeModel
 from espeer.llm.model import Prompt, Run, Sampling
@@ -214,3 +215,113 @@ async def test_an_answer_too_long_to_be_read_again_is_judged_by_its_beginning(cl
     assert 0 <= answer.confidence <= 1
     assert len(model.scored) == 1
     assert not math.isnan(answer.confidence)
+
+
+def turns(*texts: str) -> tuple[Turn, ...]:
+    return tuple(Turn("assistant" if n % 2 else "user", text) for n, text in enumerate(texts))
+
+
+async def put(asking: Asking, asked: Conversation, *, capture: bool = True, **options: object) -> Answer:
+    async with (
+        trio.open_nursery() as nursery,
+        asking.inference.stream(
+            asked,
+            recall=3,
+            type=None,
+            options=AskOptions(**options),  # type: ignore[arg-type]
+            capture=asking.capture if capture else None,
+        ) as stream,
+    ):
+        await nursery.start(asking.engine.run)
+        answer = await stream.answer()
+        nursery.cancel_scope.cancel()
+    return answer
+
+
+@pytest.mark.parametrize("held", [(), ("Use port 2.", "Mind the gap.")])
+async def test_a_question_alone_has_the_prompt_that_is_kept_warm(clock: MockClock, held: tuple[str, ...]) -> None:
+    model = SlowModel(clock, "ok")
+    await put(Asking(model, Held(*held)), read([Turn("user", "Which port?")]))
+    notes = [prompts.note(f"{n:064x}", text) for n, text in enumerate(held)]
+    assert model.asked[0][0] == prompts.ask("Which port?", notes)
+
+
+async def test_a_conversation_goes_on_from_the_same_notes(clock: MockClock) -> None:
+    model = SlowModel(clock, "ok")
+    asked = Conversation("And then?", "", turns("Which port?", "Port 2."))
+    await put(Asking(model, Held("Use port 2.")), asked)
+    system, first, *others = model.asked[0][0].messages
+    alone = prompts.ask("Which port?", [prompts.note("0" * 64, "Use port 2.")]).messages
+    assert (system, first) == alone
+    assert [(turn.role, turn.text) for turn in others] == [("assistant", "Port 2."), ("user", "And then?")]
+
+
+async def test_a_task_takes_the_place_of_the_usual_one(clock: MockClock) -> None:
+    model = SlowModel(clock, "ok")
+    await put(Asking(model), Conversation("Which port?", "Talk like a pirate."))
+    await put(Asking(model, Held("Use port 2.")), Conversation("Which port?", "Talk like a pirate."))
+    plain, noted = (prompt.messages[0].text for prompt, _ in model.asked)
+    assert plain == "Talk like a pirate."
+    assert noted.startswith("Talk like a pirate.\n\n")
+    assert "notes" in noted
+
+
+async def test_what_does_not_fit_of_a_conversation_is_its_oldest(clock: MockClock) -> None:
+    model = SlowModel(clock, "ok", context=256)
+    earlier = turns(*(f"turn {n} " + "word " * 18 for n in range(40)))
+    asking = Asking(model, Held("Use port 2."))
+    await put(asking, Conversation("Which port?", "Be brief.", earlier))
+    (prompt, sampling), *_ = model.asked
+    assert model.size(prompt) <= 256 - 64 - 48
+    assert sampling.max_tokens >= 64
+    system, first, *others = prompt.messages
+    assert system.text.startswith("Be brief.")
+    assert [note.text for note in first.notes] == ["- Use port 2.\n"]
+    assert first.role == "user"
+    assert first.content.split()[:2] == ["turn", str(40 - len(others))]
+    assert len(others) in (2, 4, 6)  # 20 words a turn
+    assert others[-1].text == "Which port?"
+    assert model.size(prompt) + 40 > 256 - 64 - 48  # two more would not have fitted
+
+
+async def test_a_last_turn_that_fills_the_context_is_left_out_whole(clock: MockClock) -> None:
+    model = SlowModel(clock, "ok", context=256)
+    await put(Asking(model), Conversation("Which port?", "", turns("Hello.", "word " * 300)))
+    assert model.asked[0][0] == prompts.ask("Which port?", ())
+
+
+async def test_only_the_question_is_recalled_for_and_captured(clock: MockClock) -> None:
+    class Listening(Held):
+        async def recall(self, query: str, k: int, *, type: str | None) -> Recalled:
+            assert query == "And then?"
+            return await super().recall(query, k, type=type)
+
+    captured: list[str] = []
+
+    async def capture(question: str, response: str, _: Sequence[Hit]) -> int:
+        captured.extend((question, response))
+        return 1
+
+    asking = Asking(SlowModel(clock, "Then port 3."), Listening("Use port 2."))
+    asking.capture = capture  # type: ignore[method-assign]
+    await put(asking, Conversation("And then?", "Be brief.", turns("Which port?", "Port 2.")))
+    assert captured == ["And then?", "Then port 3."]
+
+
+async def test_without_capture_an_answer_has_no_number(clock: MockClock) -> None:
+    asking = Asking(SlowModel(clock, "one"))
+    assert (await put(asking, Conversation("Count."), capture=False)).id is None
+    assert asking.captured == []
+
+
+async def test_tokens_are_counted_as_they_are_read(clock: MockClock) -> None:
+    model = SlowModel(clock, "one two")
+    answer = await put(Asking(model, Held("Use port 2.")), Conversation("Which port?"))
+    assert answer.prompt_tokens == model.size(model.asked[0][0])
+    assert answer.answer_tokens == 2
+
+
+async def test_a_form_reaches_the_model(clock: MockClock) -> None:
+    model = SlowModel(clock, "yes")
+    await put(Asking(model), Conversation("Well?"), grammar='root ::= "yes" | "no"')
+    assert model.asked[0][1].grammar == 'root ::= "yes" | "no"'
