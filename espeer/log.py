@@ -2,13 +2,24 @@
 
 A library must not print by itself: without :func:`configure` records go to the standard loggers named ``espeer.*`` with
 their fields as attributes, for the program that embeds a node to do with as it likes.
+
+What is logged above DEBUG tells nothing of what was asked, answered or learnt, and no secret.
 """
 
 import logging
 import sys
-from typing import TextIO, cast
+import traceback
+from collections.abc import Iterator
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
+
+from espeer.errors import EspeerError
+
+LogFormat = Literal["auto", "human", "json"]
+"""How records are written: for people, as lines of JSON, or for people on a terminal and as JSON otherwise."""
+
+_WITHHELD: Final = "(what it says may hold texts; log at debug to see it)"
 
 logging.getLogger("espeer").addHandler(logging.NullHandler())
 
@@ -23,25 +34,53 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return cast("structlog.stdlib.BoundLogger", logger)
 
 
-def configure(level: int, stream: TextIO = sys.stderr) -> None:
-    """Write what espeer logs to ``stream``: for people on a terminal, as JSON lines otherwise."""
-    people = stream.isatty()
-    renderers: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if people
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
+def configure(level: int, stream: TextIO = sys.stderr, *, form: LogFormat = "auto") -> None:
+    """Write what espeer logs to ``stream``, and the warnings of the libraries that it stands on."""
+    people = form == "human" or (form == "auto" and stream.isatty())
+    # rich's tracebacks, structlog's default, show local variables: texts, among others
+    human = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    renderer: structlog.typing.Processor = human if people else structlog.processors.JSONRenderer()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info if level <= logging.DEBUG else _format_discreetly,
+                renderer,
+            ],
             foreign_pre_chain=[
                 structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
                 structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),
                 structlog.stdlib.ExtraAdder(),
             ],
         )
     )
-    logger = logging.getLogger("espeer")
-    logger.addHandler(handler)
-    logger.setLevel(level)
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(capture=True)
+    logging.getLogger("espeer").setLevel(level)
+
+
+def _format_discreetly(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Show where an error came from, but what it says only if it is one of ours, or the system's."""
+    info = event.pop("exc_info", None)
+    error = (
+        info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else sys.exc_info()[1] if info else None
+    )
+    if error is not None:
+        event["exception"] = "".join(_told(error)).rstrip()
+    return event
+
+
+def _told(error: BaseException) -> Iterator[str]:
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        yield from _told(before)
+        yield "which led to:\n"
+    yield from traceback.format_tb(error.__traceback__)
+    safe = isinstance(error, EspeerError | OSError)
+    yield f"{type(error).__module__}.{type(error).__qualname__}: {error if safe else _WITHHELD}\n"
+    if isinstance(error, BaseExceptionGroup):
+        for number, inner in enumerate(error.exceptions, 1):
+            yield f"number {number} of it:\n"
+            yield from _told(inner)
