@@ -13,7 +13,8 @@ from espeer.folder import socket_path
 NOT_UTF8: Final = "the text is not UTF-8; convert it first, for example with iconv"
 MAX_REQUEST: Final = 256 * 1024
 """The most bytes of a request, its line feed included."""
-_MAX_LINE: Final = 64 * 1024 * 1024
+MAX_REPLY: Final = 64 * 1024 * 1024
+"""The most bytes of a line of a reply."""
 
 
 def request(
@@ -26,28 +27,57 @@ def request(
     :raises NodeNotRunning: no node runs on that folder.
     :raises RemoteError: the node answered with an error, whose message this carries.
     """
+    line = encoded(verb, params or {})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(str(socket_path(data)))
+        except OSError as error:
+            raise unreachable(data, error) from error
+        with suppress(ConnectionError), connection.makefile("rb") as lines:  # the node is being stopped
+            connection.sendall(line)
+            while reply := lines.readline(MAX_REPLY):
+                match read(reply):
+                    case {"piece": str(piece)}:
+                        if on_piece:
+                            on_piece(piece)
+                    case {"result": result}:
+                        return result
+    raise stopped(data)
+
+
+def encoded(verb: str, params: Mapping[str, Any]) -> bytes:
+    """Return a request's line.
+
+    :raises InputError: a text is not UTF-8, or far too long.
+    """
     try:  # bytes that are not UTF-8 come from the shell as lone surrogates
-        line = json.dumps({"verb": verb, "params": dict(params or {})}, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps({"verb": verb, "params": dict(params)}, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError as error:
         raise InputError(NOT_UTF8) from error
     if len(line) > MAX_REQUEST:
         raise InputError(f"the text is too long: more than {MAX_REQUEST:,} bytes in all; shorten it")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        try:
-            connection.connect(str(socket_path(data)))
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NodeNotRunning(f"no node runs on {data}; start one with `espeer node --data {data}`") from error
-        except OSError as error:
-            raise NodeNotRunning(f"cannot reach the node on {data}: {error.strerror}") from error
-        with suppress(ConnectionError), connection.makefile("rb") as lines:  # the node is being stopped
-            connection.sendall(line)
-            while reply := lines.readline(_MAX_LINE):
-                match json.loads(reply):
-                    case {"piece": str(piece)}:
-                        if on_piece:
-                            on_piece(piece)
-                    case {"error": str(message)}:
-                        raise RemoteError(message)
-                    case {"result": result}:
-                        return result
-    raise NodeNotRunning(f"the node on {data} stopped before it answered; see its log")
+    return line
+
+
+def read(reply: bytes) -> Any:
+    """Return what a line of a reply holds.
+
+    :raises RemoteError: it is an error.
+    """
+    match json.loads(reply):
+        case {"error": str(message)}:
+            raise RemoteError(message)
+        case other:
+            return other
+
+
+def unreachable(data: Path, error: OSError) -> NodeNotRunning:
+    """Say that there is no node to connect to."""
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return NodeNotRunning(f"no node runs on {data}; start one with `espeer node --data {data}`")
+    return NodeNotRunning(f"cannot reach the node on {data}: {error.strerror}")
+
+
+def stopped(data: Path) -> NodeNotRunning:
+    """Say that the node went away."""
+    return NodeNotRunning(f"the node on {data} stopped before it answered; see its log")

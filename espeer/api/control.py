@@ -17,7 +17,8 @@ import trio
 from pydantic import ValidationError
 
 from espeer.api.client import MAX_REQUEST
-from espeer.api.verbs import VERBS, Ask, Verb, complaint
+from espeer.api.complaints import complaint
+from espeer.api.verbs import VERBS, Ask, Verb
 from espeer.errors import ControlError, EspeerError, InputError
 from espeer.folder import private_folder
 from espeer.log import get_logger

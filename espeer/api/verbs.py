@@ -7,7 +7,7 @@ A verb is a model of its parameters, which checks their types; what they may hol
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from espeer.api import forms, parameters, views
 from espeer.asking import AskOptions
@@ -18,20 +18,8 @@ Say = Callable[[str], Awaitable[None]]
 """Is told each piece of an answer as it comes."""
 
 
-_COMPLAINTS: Final = 4
-"""A list of a thousand wrong items is not complained about a thousand times."""
-
-
 async def _nobody(_: str) -> None:
     """Drop a piece: the whole answer will do."""
-
-
-def complaint(error: ValidationError) -> str:
-    """Say in one line what is wrong with parameters."""
-    return "; ".join(
-        f"{'.'.join(map(str, found['loc'])) or 'the parameters'}: {found['msg'][:1].lower()}{found['msg'][1:]}"
-        for found in error.errors(include_url=False, include_context=False, include_input=False)[:_COMPLAINTS]
-    )
 
 
 class Verb(BaseModel):

@@ -14,6 +14,7 @@ from espeer.cli.experiences import app as experiences
 from espeer.cli.invite import invite
 from espeer.cli.learn import learn
 from espeer.cli.look import id_, peers, recall, status
+from espeer.cli.mcp import mcp
 from espeer.cli.model import app as model
 from espeer.cli.node import node
 from espeer.cli.records import export, import_, retract
@@ -63,6 +64,7 @@ app.command(export)
 app.command(import_, name="import")
 app.command(backup)
 app.command(restore)
+app.command(mcp)
 app.command(model)
 app.command(demo)
 app.command(sim)

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from espeer.api.http import data, faults, native, openai
+from espeer.api.http import data, faults, mcp, native, openai
 from espeer.api.http.served import Served, served
 
 
@@ -32,4 +32,5 @@ def make_app(node: Served, *, version: str) -> FastAPI:
     app.include_router(native.router)
     app.include_router(data.router)
     app.include_router(openai.router)
+    app.include_router(mcp.make_router(node))
     return app

@@ -67,7 +67,8 @@ class Refused(Exception):
 class Guard:
     """Lets requests through to an app that come from whom they may, are small enough, and are not too many.
 
-    The body is read before the app sees the request. When the client goes away the app is cancelled, whatever it is at.
+    The body is read before the app sees the request. When the client goes away before the response is complete, the app is
+    cancelled, whatever it is at.
     """
 
     def __init__(self, app: App, settings: HttpSettings) -> None:
@@ -104,6 +105,7 @@ class Guard:
 
     async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         gone = trio.Event()
+        complete = False
         messages = deque([{"type": "http.request", "body": body, "more_body": False}])
 
         async def receive_again() -> Message:
@@ -112,18 +114,24 @@ class Guard:
             await gone.wait()
             return {"type": "http.disconnect"}
 
+        async def send_and_note(message: Message) -> None:
+            nonlocal complete
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
             gone.set()
-            nursery.cancel_scope.cancel()
+            if not complete:  # the server says so after every response, too, and the app may have something to do yet
+                nursery.cancel_scope.cancel()
 
         async with background() as nursery:
             nursery.start_soon(watch)
             if scope["method"] == "HEAD":
                 scope, send = {**scope, "method": "GET"}, _head_only(send, nursery.cancel_scope)
             try:
-                await self._app(scope, receive_again, send)
+                await self._app(scope, receive_again, send_and_note)
             except Exception:  # noqa: BLE001 - the app has logged it and answered with 500; it raises it for its server's log
                 log.debug("a request failed", path=scope["path"])
 
