@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from espeer.p2p.swarm import PeerView
     from espeer.records import Experience
     from espeer.replica import Held, Hit
+    from espeer.sources import load_config
     from espeer.status import Learnt, Retracted, Status
     from espeer.transfer import ExportPage, Imported, Refusal
 
@@ -125,6 +126,7 @@ __all__ = [
     "UnknownVersion",
     "UsedExperience",
     "Why",
+    "load_config",
     "shared_model",
 ]
 
@@ -154,6 +156,7 @@ _LAZY = {
     "Undone": "espeer.lifecycle.runs",
     "UsedExperience": "espeer.answers",
     "Why": "espeer.lifecycle.runs",
+    "load_config": "espeer.sources",
     "shared_model": "espeer.llm.shared",
 }
 

@@ -1,14 +1,12 @@
 """What can be set about a node."""
 
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-import platformdirs
-
 from espeer.errors import ConfigError, InputError
+from espeer.places import data_folder
 from espeer.records import is_type
 from espeer.scale import Scale, check_threshold
 from espeer.tokens import Tokenizer
@@ -22,6 +20,7 @@ KEY_SIZE = 32
 DEFAULT_NETWORK = "main"
 DEFAULT_TYPES = ("general",)
 DEFAULT_LISTEN = ("/ip4/127.0.0.1/tcp/0",)
+_OF_A_REPLICA = ("refine_after", "refine_scale", "refine_threshold", "max_records", "max_bytes", "k1", "b")
 _LEAST = (
     ("threads", 1),
     ("context", 256),
@@ -36,27 +35,25 @@ _LEAST = (
 )
 
 
-def default_data() -> Path:
-    """Return the data folder where none is named: ``$ESPEER_HOME``, or the platform's own place for a user's data."""
-    home = os.environ.get("ESPEER_HOME")
-    return Path(home) if home else platformdirs.user_data_path("espeer")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The settings of one node; every one has a default that works.
 
-    :ivar data: the data folder: identity, store, control socket. One node at a time.
-    :ivar model: a GGUF file, ``hf:OWNER/REPO/FILE``, ``fake`` (no weights, for tests), or None for the default model.
+    :ivar data: the data folder: identity, store, control socket. One node at a time. By default that of $ESPEER_HOME, or the
+        platform's own place for a user's data.
+    :ivar model: a GGUF file, ``hf:OWNER/REPO/FILE.gguf``, or ``fake`` (no weights, for tests); with none, the default model,
+        SmolLM2-135M-Instruct.
     :ivar types: the topic types that the node holds and shares; with none, those of the ticket it joined by, or ``general``.
     :ivar network: only nodes of the same network name exchange anything; without one, the network that the data folder
         belongs to, or ``main``. A folder belongs to one network for ever.
-    :ivar join: a ticket (of ``espeer invite``) to join a network by; the data folder remembers it. Secret.
+    :ivar join: a ticket (of ``espeer invite``) to join a network by; the data folder remembers it, so that only the first
+        start needs it. Secret.
     :ivar private: make a key for the network, if the data folder has none: only nodes that are invited can connect.
     :ivar psk_file: a file with the key of a private network, in the form that all of libp2p uses, mode 0600.
     :ivar psk: the key itself, 32 bytes. Secret.
     :ivar listen: multiaddrs to listen on. Port 0 takes a free one.
-    :ivar announce: multiaddrs that others are told instead of ``listen``, where a router or a name stands before the node.
+    :ivar announce: multiaddrs that others are told instead of ``listen``, where a router or a name stands before the node,
+        such as /dns4/node.example.org/tcp/4001.
     :ivar bootstrap: multiaddrs (with ``/p2p/PEER``) of nodes to join through.
     :ivar allow: peer ids; if there are any, only these peers are talked to.
     :ivar deny: peer ids of peers that are never talked to.
@@ -71,14 +68,14 @@ class Config:
     :ivar ask_peers: have questions that name no type go to peers that hold other types, too. A question leaves the node then.
     :ivar recall_seconds: how long other nodes may take to recall; after that the answer goes on without them.
     :ivar learning: distil what was learnt; without it that waits for the next node on the folder that does.
-    :ivar threads: threads for the model; None takes what the machine has.
-    :ivar context: tokens of the model's context; None takes the model's own, up to 4,096.
+    :ivar threads: threads for the model; with none, what the machine has.
+    :ivar context: tokens of the model's context; with none, the model's own, up to 4,096.
     :ivar kv_cache_mb: megabytes of memory for what the model worked out for experiences and prompts (their KV states); with 0
         every prompt is evaluated as a whole.
     :ivar kv_disk_mb: megabytes of disk, in the data folder, for those that there is no room for in memory; 0 for none.
     :ivar recall: how many experiences go into a prompt, at most.
     :ivar answer_tokens: the most tokens of an answer. With a small context it is as many as there is room for.
-    :ivar answer_seconds: the most seconds that an answer may take; then it ends with what is there. None for no end.
+    :ivar answer_seconds: the most seconds that an answer may take; then it ends with what is there. With none, no end.
     :ivar capture: keep questions and answers on disk, so that feedback can be given to them; they never leave the node.
     :ivar warming: in idle time, work out for the model what experiences that are likely to be recalled will need.
     :ivar episode_size: an episode is closed when it has this many interactions.
@@ -92,11 +89,11 @@ class Config:
     :ivar max_bytes: the most bytes of all experiences that are kept, superseded ones too; beyond it these go first.
     :ivar k1: BM25's: how soon more occurrences of a term stop to matter.
     :ivar b: BM25's: how much long texts are held back, 0 to 1.
-    :ivar language: the Snowball language whose words are reduced to their stems, such as "german"; None for none.
+    :ivar language: the Snowball language whose words are reduced to their stems, such as "german"; none for no language.
     :raises ConfigError: a setting cannot be used.
     """
 
-    data: Path = field(default_factory=default_data)
+    data: Path = field(default_factory=data_folder)
     model: str | None = None
     types: tuple[str, ...] = ()
     network: str = ""
@@ -177,6 +174,11 @@ class Config:
             if self.servers:
                 raise ConfigError("a server's address is for a client: give --role client with --server")
             return
+        for name in _OF_A_REPLICA:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ConfigError(
+                    f"a client holds no experiences: leave out {name.replace('_', '-')}, which its server is given"
+                )
         if len(self.servers) > MAX_SERVERS:
             raise ConfigError(f"servers: give up to {MAX_SERVERS}")
         if self.bootstrap or self.mdns or self.relays or self.relay_service:

@@ -1,5 +1,6 @@
 """What tests share: keys, records and clocks made of values."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +10,8 @@ from espeer import records
 from espeer.llm.loading import open_model
 from espeer.llm.model import Model
 from espeer.records import Experience, SignedRecord
+
+os.environ["ESPEER_CONFIG"] = os.devnull  # whoever runs the tests may have settings of his own; processes inherit this
 
 NOW = 1_800_000_000_000
 """The tests' clock, in milliseconds since the Unix epoch."""

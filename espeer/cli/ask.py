@@ -12,10 +12,11 @@ from cyclopts import Parameter
 
 from espeer.api.client import NOT_UTF8, request
 from espeer.asking import AskOptions
-from espeer.cli.options import Target
+from espeer.cli.options import Target, Whole
 from espeer.cli.show import console, print_json, print_sources
 from espeer.errors import InputError, StoreInUse
 from espeer.folder import claimed, states_path, store_path
+from espeer.sources import Chosen, choose
 from espeer.text import MAX_INPUT, SLACK
 
 _DEFAULT_TARGET = Target()
@@ -25,11 +26,11 @@ def ask(
     question: str,
     /,
     *,
-    recall: int | None = None,
+    recall: Whole | None = None,
     type: str | None = None,
-    max_tokens: int | None = None,
+    max_tokens: Whole | None = None,
     temperature: float = 0.0,
-    seed: int | None = None,
+    seed: Whole | None = None,
     stop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     timeout: float | None = None,
     capture: Annotated[bool, Parameter(negative="--no-capture")] = True,
@@ -58,7 +59,19 @@ def ask(
     options = AskOptions(max_tokens=max_tokens, temperature=temperature, seed=seed, stop=stop, timeout=timeout, capture=capture)
     say: Callable[[str], None] = (lambda _: None) if target.json else _print_piece
     if offline:
-        answer = trio.run(partial(_ask_offline, target.data, text, say, recall=recall, type=type, model=model, options=options))
+        answer = trio.run(
+            partial(
+                _ask_offline,
+                choose(target.config),
+                target.data,
+                text,
+                say,
+                recall=recall,
+                type=type,
+                model=model,
+                options=options,
+            )
+        )
     else:
         params = {"question": text, "recall": recall, "type": type} | asdict(options)
         del params["grammar"]  # nobody can give one here
@@ -71,7 +84,7 @@ def ask(
 
 
 def feedback(
-    answer: int, text: str = "", /, *, good: bool = False, bad: bool = False, target: Target = _DEFAULT_TARGET
+    answer: Whole, text: str = "", /, *, good: bool = False, bad: bool = False, target: Target = _DEFAULT_TARGET
 ) -> None:
     """Say what became of an answer; a text is learnt from.
 
@@ -115,6 +128,7 @@ def _print_piece(piece: str) -> None:
 
 
 async def _ask_offline(
+    chosen: Chosen,
     data: Path,
     question: str,
     say: Callable[[str], None],
@@ -125,7 +139,6 @@ async def _ask_offline(
     options: AskOptions,
 ) -> Any:
     from espeer.api import views  # noqa: PLC0415 - with a running node none of this is needed, and it takes a second
-    from espeer.config import Config  # noqa: PLC0415
     from espeer.node import Node  # noqa: PLC0415
     from espeer.store import Store  # noqa: PLC0415
 
@@ -136,7 +149,9 @@ async def _ask_offline(
             store.close()
     except StoreInUse as error:
         raise StoreInUse(f"a node runs on {data}; ask without --offline") from error
-    config = Config(data=data, model=model, offline=True, learning=False, warming=False, types=types)
+    given = {"model": model} if model else {}
+    alone = {"role": "peer", "servers": (), "offline": True, "learning": False, "warming": False}
+    config = chosen.config(data=data, types=types, **alone, **given)
     if not states_path(data).exists():  # its node may be one that keeps no states on disk
         config = replace(config, kv_disk_mb=0)
     async with Node(config) as node, node.stream(question, recall=recall, type=type, options=options) as stream:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from espeer.cli.options import Whole
 from espeer.cli.show import print_json, short, table
 from espeer.cli.termination import heed_termination
 from espeer.demo import drive
@@ -19,7 +20,7 @@ from espeer.demo.results import Results, interval
 from espeer.sim.fleet import Device, Fleet
 
 
-def demo(*, incidents: int = 27, model: str | None = None, json: bool = False) -> None:
+def demo(*, incidents: Whole = 27, model: str | None = None, json: bool = False) -> None:
     """Watch three devices learn from each other: three real processes, a real model, real gossip.
 
     A and B each learn of some incidents of an invented machine fleet, C of none. Then C answers a multiple-choice question

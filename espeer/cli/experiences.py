@@ -6,7 +6,7 @@ from cyclopts import App
 from rich.markup import escape
 
 from espeer.api.client import request
-from espeer.cli.options import Target
+from espeer.cli.options import Target, Whole
 from espeer.cli.show import console, print_experiences, print_json, table, when
 
 app = App(name="experiences", help="Look at the experiences that the node holds.")
@@ -14,7 +14,7 @@ _DEFAULT_TARGET = Target()
 
 
 @app.command(name="list")
-def list_(*, type: str | None = None, limit: int = 20, target: Target = _DEFAULT_TARGET) -> None:
+def list_(*, type: str | None = None, limit: Whole = 20, target: Target = _DEFAULT_TARGET) -> None:
     """List the newest experiences, newest first.
 
     Example: espeer experiences list --type pumps --limit 5

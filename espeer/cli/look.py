@@ -6,14 +6,14 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from espeer.api.client import request
-from espeer.cli.options import Target
+from espeer.cli.options import Target, Whole
 from espeer.cli.show import console, print_experiences, print_json, print_unfolded, table
 
 _DEFAULT_TARGET = Target()
 
 
 def recall(
-    query: str, /, *, k: Annotated[int, Parameter(alias="-k")] = 5, type: str | None = None, target: Target = _DEFAULT_TARGET
+    query: str, /, *, k: Annotated[Whole, Parameter(alias="-k")] = 5, type: str | None = None, target: Target = _DEFAULT_TARGET
 ) -> None:
     """Show the experiences that fit a query best.
 

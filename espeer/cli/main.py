@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from espeer.cli.ask import ask, feedback
 from espeer.cli.backup import backup, restore
+from espeer.cli.config import app as config
 from espeer.cli.demo import demo
 from espeer.cli.experiences import app as experiences
 from espeer.cli.invite import invite
@@ -66,6 +67,7 @@ app.command(backup)
 app.command(restore)
 app.command(mcp)
 app.command(model)
+app.command(config)
 app.command(demo)
 app.command(sim)
 

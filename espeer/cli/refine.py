@@ -5,7 +5,7 @@ from typing import Any
 from rich.markup import escape
 
 from espeer.api.client import request
-from espeer.cli.options import Target
+from espeer.cli.options import Target, Whole
 from espeer.cli.show import console, print_json, table, when
 from espeer.errors import InputError
 from espeer.scale import Scale
@@ -16,7 +16,7 @@ _DEFAULT_TARGET = Target()
 def refine(
     *,
     dry_run: bool = False,
-    undo: int | None = None,
+    undo: Whole | None = None,
     list: bool = False,
     type: str | None = None,
     scale: Scale | None = None,

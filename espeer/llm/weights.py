@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
+from espeer import places
 from espeer.errors import ModelError, ModelNotFound, ModelUnreadable
 from espeer.llm import gguf
 from espeer.llm.cores import memory
@@ -33,7 +32,7 @@ _HUB: Final = re.compile(r"hf:([\w.-]+)/([\w.-]+)/([\w./-]+\.gguf)")
 
 def cache_folder() -> Path:
     """Where what can be made again is kept for this user."""
-    return platformdirs.user_cache_path("espeer")
+    return places.cache_folder()
 
 
 def hub_folder() -> Path:

@@ -1,5 +1,6 @@
 """A fleet of real `espeer node` processes on this machine, each with a data folder of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any, Final, Self
 
 from espeer.api.client import request
 from espeer.errors import EspeerError, NodeNotRunning
+from espeer.places import CONFIG, HOME
 
 START_SECONDS: Final = 120.0
 """How long a node may take to be up: the first one on a machine prepares the model's weights."""
@@ -105,9 +107,17 @@ class Fleet:
         joined = [part for address in bootstrap for part in ("--bootstrap", address)]
         command = [sys.executable, "-m", "espeer", "node", "--data", str(data), *joined, *options]
         with (data / "log").open("ab") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - our own program
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
+            )
         self._processes.append(process)
         return Device(name, data, process)
+
+
+def _environment() -> dict[str, str]:
+    """The environment without the settings of this user's own node, which are not those of the fleet."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ESPEER_") or name == HOME}
+    return others | {CONFIG: os.devnull}
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> None:
