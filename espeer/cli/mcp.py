@@ -10,11 +10,12 @@ import trio
 from cyclopts import Parameter
 
 from espeer import log
-from espeer.config import default_data
+from espeer.cli.options import ConfigFile
 from espeer.folder import socket_path
+from espeer.sources import choose
 
 
-def mcp(*, data: Annotated[Path | None, Parameter(show_default=False)] = None) -> None:
+def mcp(*, data: Annotated[Path | None, Parameter(show_default=False)] = None, config: ConfigFile = None) -> None:
     """Serve MCP (Model Context Protocol) on standard input and output, for Claude Desktop, editors and other clients.
 
     Clients start this themselves; see docs/mcp.md. It talks to the node that runs on the data folder. While none does, its
@@ -22,13 +23,13 @@ def mcp(*, data: Annotated[Path | None, Parameter(show_default=False)] = None) -
 
     Example: espeer mcp --data ~/pumps
 
-    :param data: the node's data folder (or $ESPEER_HOME).
+    :param data: the node's data folder; by default that of the settings.
     """
     from espeer.api.mcp import serve_stdio  # noqa: PLC0415 - the SDK takes a second to import, and no other command needs it
     from espeer.api.mcp_calls import OverSocket  # noqa: PLC0415
 
     log.configure(logging.WARNING)
-    folder = data or default_data()
+    folder = data or choose(config).data
     if not socket_path(folder).exists():
         print(f"espeer: no node runs on {folder} yet; its tools work as soon as one does", file=sys.stderr)  # noqa: T201 - for the client's log
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the thread that waits for input could not be ended otherwise
