@@ -434,23 +434,25 @@ class Node:
 
     async def status(self) -> Status:
         """Return how the node is doing."""
+        parts = self._parts
         return Status(
-            peer_id=self._parts.identity.peer_id,
+            peer_id=parts.identity.peer_id,
             addresses=tuple(self.addresses()),
             network_name=self.config.network,
             role=self.config.role,
             private=self.config.psk is not None,
             types=self.config.types,
-            model=self._parts.engine.model.name,
+            model=parts.engine.model.name,
             prompts=prompts.VERSION,
             peers=len(self.peers()),
-            records=tuple(await in_thread(self._parts.store.counts)),
-            methods=await in_thread(self._parts.store.method_counts, self._parts.identity.public),
-            learning=self._parts.learner.waiting,
-            queued=await in_thread(len, self._parts.client.queue) if self._parts.client else 0,
-            waiting=self._parts.engine.waiting,
-            engine=self._parts.engine.model.statistics(),
-            network=asdict(self._parts.swarm.counters) if self._parts.swarm else {},
+            records=tuple(await in_thread(parts.store.counts)),
+            store_bytes=await in_thread(parts.store.size),
+            methods=await in_thread(parts.store.method_counts, parts.identity.public),
+            learning=parts.learner.waiting,
+            queued=await in_thread(len, parts.client.queue) if parts.client else 0,
+            waiting=parts.engine.waiting,
+            engine=parts.engine.model.statistics(),
+            network=asdict(parts.swarm.counters) if parts.swarm else {},
         )
 
     async def _capture(self, question: str, response: str, used: Sequence[Hit]) -> int:

@@ -32,6 +32,7 @@ class Status:
     :ivar private: whether only nodes with the network's key can connect.
     :ivar prompts: version of the prompts, :data:`espeer.lifecycle.prompts.VERSION`.
     :ivar records: (type, state, number) of the records held.
+    :ivar store_bytes: what the store takes on disk.
     :ivar methods: how many of the node's own experiences came about by each method, see :data:`espeer.records.METHODS`.
     :ivar learning: interactions and episodes that are not distilled yet.
     :ivar queued: a client's experiences that no server has yet.
@@ -50,6 +51,7 @@ class Status:
     prompts: int
     peers: int
     records: tuple[tuple[str, str, int], ...]
+    store_bytes: int
     methods: dict[str, int]
     learning: int
     queued: int

@@ -79,8 +79,9 @@ class Store:
                 db.execute("INSERT INTO _migrations VALUES (?, ?)", (number, step.__name__))
 
     def close(self) -> None:
-        """Close the database."""
-        self._db.close()
+        """Close the database, when the call that is under way is done; later ones fail with StoreError."""
+        with self.lock:
+            self._db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -242,6 +243,11 @@ class Store:
         row = self.row("SELECT author FROM records WHERE id = ?", (record,))
         return None if row is None else bytes(row[0])
 
+    def received(self, record: bytes) -> int:
+        """Return when a record came, milliseconds since the Unix epoch; 0 if it is not known."""
+        row = self.row("SELECT received FROM records WHERE id = ?", (record,))
+        return 0 if row is None else int(row[0])
+
     def set_state(self, record: bytes, state: str, by: bytes | None = None) -> None:
         """Set a record's state in the view; ``by`` is the record that stands for a superseded one."""
         sql = "INSERT INTO view VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state, by = excluded.by"
@@ -330,6 +336,13 @@ class Store:
             return []
         least, most = (bytes.fromhex(prefix.ljust(2 * ID_SIZE, digit)) for digit in "0f")
         return [row[0] for row in self.rows("SELECT id FROM records WHERE id BETWEEN ? AND ? LIMIT 2", (least, most))]
+
+    def size(self) -> int:
+        """Return the bytes that the database takes on disk, free pages aside."""
+        query = (
+            "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        )
+        return int(self.row(query, ())[0])
 
     def types(self) -> list[str]:
         """Return the types that there are records of."""

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,3 +216,16 @@ def test_an_older_store_learns_when_its_records_were_made(tmp_path: Path, experi
     store.close()
     migrated = Store.open(tmp_path / "s.db")
     assert dict(map(reversed, migrated.created("pumps", without=""))) == {kept.id: kept.record.created, freed.id: 0, odd.id: 0}
+
+
+def test_a_store_is_closed_only_when_the_call_under_way_is_done(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "s.db")
+    assert store.size() > 0
+    closing = threading.Thread(target=store.close)
+    with store.lock:
+        closing.start()
+        assert store.types() == []
+        assert closing.is_alive()
+    closing.join(10)
+    with pytest.raises(StoreError, match="cannot use the store"):
+        store.types()

@@ -82,6 +82,15 @@ class Step(TypedDict):
     undone: Annotated[bool, Field(description="Whether the run was taken back.")]
 
 
+class Use(TypedDict):
+    """An answer that an experience was in the prompt of."""
+
+    answer: Annotated[int, Field(description="The answer's number.")]
+    at: Annotated[int, Field(description="When it was given, in milliseconds since the Unix epoch.")]
+    question: Annotated[str, Field(description="What was asked.")]
+    good: Annotated[bool | None, Field(description="How it was rated; null if it was not.")]
+
+
 class Standing(Kept):
     """Where an experience stands, and how it came to that."""
 
@@ -89,6 +98,8 @@ class Standing(Kept):
     by: Annotated[Held | None, Field(description="The experience that stands for it.")]
     stands_for: Annotated[list[Held], Field(description="The experiences that it supersedes.")]
     steps: Annotated[list[Step], Field(description="What refinement runs did to it, the oldest first.")]
+    received: Annotated[int, Field(description="When it came here, in milliseconds since the Unix epoch.")]
+    uses: Annotated[list[Use], Field(description="The latest answers that it was used in, the latest first.")]
 
 
 class Answer(TypedDict):
@@ -243,6 +254,9 @@ class Run(TypedDict):
     undone: Annotated[
         int | None, Field(description="When it was taken back, in milliseconds since the Unix epoch; null if not.")
     ]
+    made: Annotated[int, Field(description="Condensates that it made.")]
+    superseded: Annotated[int, Field(description="Experiences that another stands for since.")]
+    evicted: Annotated[int, Field(description="Experiences for which there was no room.")]
 
 
 class Undone(TypedDict):
@@ -285,6 +299,7 @@ class Status(TypedDict):
     prompts: Annotated[int, Field(description="Version of its prompts.")]
     peers: Annotated[int, Field(description="Connected peers.")]
     records: Annotated[list[Count], Field(description="The records held.")]
+    store_bytes: Annotated[int, Field(description="What the store takes on disk.")]
     methods: Annotated[dict[str, int], Field(description="How many of its own experiences came about by each method.")]
     learning: Annotated[int, Field(description="Interactions and episodes that are not distilled yet.")]
     queued: Annotated[int, Field(description="A client's experiences that no server has yet.")]

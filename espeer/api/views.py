@@ -120,6 +120,8 @@ def why(value: Why) -> forms.Standing:
         "sources": [held(source) for source in value.sources],
         "stands_for": [held(other) for other in value.stands_for],
         "steps": [asdict(step) for step in value.steps],
+        "received": value.received,
+        "uses": [asdict(use) for use in value.uses],
     }
     return cast("forms.Standing", shown)
 

@@ -4,7 +4,7 @@ A step is one transaction: whoever is killed between two leaves a store in which
 one that is. The records themselves stay; an evicted one keeps its id, so that no peer brings it back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +15,14 @@ from espeer.replica import ACTIVE, EVICTED, REFINED, RETRACTED, SUPERSEDED, UNDO
 from espeer.scale import Scale
 from espeer.store import MAX_ROW
 
+USES: Final = 50
+"""The most uses of an experience that are told."""
 _NEW: Final = ""  # the state before a run made the record
-_RUN: Final = "SELECT id, started, reason, scale, threshold, type, seen, finished, undone FROM refinements "
+_RUN: Final = """SELECT id, started, reason, scale, threshold, type, seen, finished, undone,
+    (SELECT count(*) FROM changes c WHERE c.run = refinements.id AND c.before = ''),
+    (SELECT count(*) FROM changes c WHERE c.run = refinements.id AND c.before = 'active' AND c.after = 'superseded'),
+    (SELECT count(*) FROM changes c WHERE c.run = refinements.id AND c.before = 'active' AND c.after = 'evicted')
+    FROM refinements """
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,9 @@ class Run:
     :ivar scale, threshold: which experiences were taken as alike, see :data:`espeer.scale.Scale`.
     :ivar type: the topic type that it was about, or "" for all.
     :ivar seen: the number of the newest record at its start.
+    :ivar made: the condensates that it made.
+    :ivar superseded: the experiences that another stands for since.
+    :ivar evicted: the experiences that there was no room for.
     """
 
     id: int
@@ -39,6 +48,9 @@ class Run:
     seen: int
     finished: int | None
     undone: int | None
+    made: int = 0
+    superseded: int = 0
+    evicted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +64,29 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """An answer that an experience was in the prompt of.
+
+    :ivar answer: the interaction's number.
+    :ivar at: milliseconds since the Unix epoch.
+    :ivar good: how the answer was rated; None if it was not.
+    """
+
+    answer: int
+    at: int
+    question: str
+    good: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """Where an experience stands and how it came to that.
 
     :ivar by: the experience that stands for it.
     :ivar sources: the experiences that it was condensed from; those that are not known here are left out.
     :ivar stands_for: the experiences that it supersedes.
+    :ivar received: when it came, milliseconds since the Unix epoch.
+    :ivar uses: the latest answers that it was used in, the latest first; at most :data:`USES`.
     """
 
     held: Held
@@ -65,6 +94,8 @@ class Why:
     sources: tuple[Held, ...]
     stands_for: tuple[Held, ...]
     steps: tuple[Step, ...]
+    received: int
+    uses: tuple[Use, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +315,15 @@ class Runs:
                 sources=tuple(map(self._replica.show, known)),
                 stands_for=tuple(self._replica.show(other.hex()) for other in self._store.stood_for_by(id_)),
                 steps=tuple(Step(run, before, after, bool(undone)) for run, before, after, undone in steps),
+                received=self._store.received(id_),
+                uses=tuple(self._uses(id_)),
             )
+
+    def _uses(self, record: bytes) -> Iterator[Use]:
+        query = """SELECT i.id, i.created, i.query, i.good FROM uses u JOIN interactions i ON i.id = u.interaction
+            WHERE u.record = ? ORDER BY i.id DESC LIMIT ?"""
+        for answer, at, question, good in self._store.rows(query, (record, USES)):
+            yield Use(answer, at, question, None if good is None else bool(good))
 
     # -- undoing
 

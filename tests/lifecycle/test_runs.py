@@ -288,3 +288,23 @@ class ViewMachine(RuleBasedStateMachine):
 
 TestViewMachine = ViewMachine.TestCase
 TestViewMachine.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+def test_a_run_tells_what_it_did_and_an_experience_which_answers_used_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s.db")
+    question = Interaction(0, 3, "E42, what now?", "Purge.", source="answer")
+    first, second = (bench.replica.store.add_interaction(question, ready=False, used=[bench.made[0].id]) for _ in range(2))
+    bench.replica.store.set_feedback(first.id, feedback="", good=False, ready=False)
+    bench.condense()
+    why = bench.runs.why(bench.ids[0])
+    assert [(use.answer, use.at, use.question, use.good) for use in why.uses] == [
+        (second.id, 3, question.query, None),
+        (first.id, 3, question.query, False),
+    ]
+    assert why.received == 5
+    assert bench.runs.why(bench.ids[1]).uses == ()
+    run = bench.runs.run(bench.run)
+    assert (run.made, run.superseded, run.evicted) == (1, 3, 0)
+    later = bench.runs.begin("capacity", scale="normalised", threshold=0.5).id
+    bench.runs.evict(later, sorted(bench.recalled()))
+    assert (bench.runs.run(later).made, bench.runs.run(later).superseded, bench.runs.run(later).evicted) == (0, 0, 1)

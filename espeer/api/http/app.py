@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from espeer.api.http import data, faults, mcp, native, openai
+from espeer.api.http import data, events, faults, mcp, native, openai
+from espeer.api.http.feed import Feed
 from espeer.api.http.served import Served, served
 
 
@@ -27,10 +28,12 @@ def make_app(node: Served, *, version: str) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
     app.state.served = node
+    app.state.feed = Feed(node)
     faults.install(app)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operations"])
     app.include_router(native.router)
     app.include_router(data.router)
     app.include_router(openai.router)
     app.include_router(mcp.make_router(node))
+    app.include_router(events.router)
     return app

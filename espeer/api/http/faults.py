@@ -11,12 +11,14 @@ from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
 
 from espeer import errors
+from espeer.api.http.feed import TooManyWatchers
 from espeer.api.http.guard import error_body
 from espeer.api.http.served import NotReady
 from espeer.log import get_logger
 
 _STATUS: Final[tuple[tuple[type[errors.EspeerError], HTTPStatus], ...]] = (  # the first that fits
     (NotReady, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TooManyWatchers, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.QueueFull, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.ModelTimeout, HTTPStatus.GATEWAY_TIMEOUT),
     (errors.PromptTooLong, HTTPStatus.BAD_REQUEST),

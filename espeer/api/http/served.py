@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, cast
 
+import trio
 from fastapi import Depends, Request
 
 from espeer.errors import EspeerError
@@ -18,10 +19,14 @@ class Served:
     """What the HTTP server stands before.
 
     :ivar phase: set to "ready", with the node, when it is up.
+    :ivar is_up: set when it is up.
+    :ivar is_down: set when it is stopped.
     """
 
     def __init__(self) -> None:
         self.phase: Phase = "loading"
+        self.is_up = trio.Event()
+        self.is_down = trio.Event()
         self._node: Node | None = None
 
     @property
@@ -37,10 +42,12 @@ class Served:
     def up(self, node: Node) -> None:
         """Serve this node from now on."""
         self._node, self.phase = node, "ready"
+        self.is_up.set()
 
     def down(self) -> None:
         """Serve it no more."""
         self._node, self.phase = None, "stopping"
+        self.is_down.set()
 
 
 def served(request: Request) -> Served:

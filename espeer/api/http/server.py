@@ -37,9 +37,10 @@ async def serve(node: Served, settings: HttpSettings, *, task_status: trio.TaskS
     config.errorlog.setLevel(logging.WARNING)  # that it listens we say ourselves
     host, port = listening.getsockname()[:2]
     listening.detach()  # hypercorn takes it over by its number
-    app = Guard(make_app(node, version=importlib.metadata.version("espeer")), settings)
+    app = make_app(node, version=importlib.metadata.version("espeer"))
     async with trio.open_nursery() as nursery:
-        await nursery.start(_serve, app, config)
+        nursery.start_soon(app.state.feed.run)
+        await nursery.start(_serve, Guard(app, settings), config)
         task_status.started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
