@@ -5,7 +5,7 @@ The bounds are told here and checked by the node, for all who ask it, with a mes
 
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from espeer.asking import MAX_ANSWER, MAX_SECONDS, MAX_SEED, MAX_STOP, MAX_STOPS, MAX_TEMPERATURE
 from espeer.lifecycle.choice import MAX_CHOICES, MIN_CHOICES
@@ -17,6 +17,13 @@ from espeer.text import MAX_INPUT, SLACK
 def _told(description: str, **schema: Any) -> Any:
     return Field(description=description, json_schema_extra=schema)
 
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Whole = Annotated[int, BeforeValidator(_whole)]
+"""In JSON 5.0 is the integer 5."""
 
 _TEXT: Final = {"maxLength": SLACK * MAX_INPUT}
 _SOME_TEXT: Final = _TEXT | {"minLength": 1, "pattern": r"\S"}
@@ -36,10 +43,10 @@ Choices = Annotated[
 TypeName = Annotated[str, _told("A topic type, such as pumps.", pattern=f"^{_TYPE}{{1,32}}$")]
 TypeNameOrNone = Annotated[str, _told('A topic type; "" for what the model decides.', pattern=f"^{_TYPE}{{0,32}}$")]
 MostUsed = Annotated[
-    int, _told("The most experiences to use; 0 for none, null for the node's setting.", minimum=0, maximum=MAX_COUNT)
+    _Whole, _told("The most experiences to use; 0 for none, null for as the node is set.", minimum=0, maximum=MAX_COUNT)
 ]
-Limit = Annotated[int, _told("How many, at most.", minimum=1, maximum=MAX_COUNT)]
-Number = Annotated[int, _told("The number of an answer or of a run, as the node told it.", minimum=1)]
+Limit = Annotated[_Whole, _told("How many, at most.", minimum=1, maximum=MAX_COUNT)]
+Number = Annotated[_Whole, _told("The number of an answer or of a run, as the node told it.", minimum=1)]
 IdPrefix = Annotated[
     str,
     _told(
@@ -48,18 +55,20 @@ IdPrefix = Annotated[
     ),
 ]
 
-After = Annotated[int, _told("Where a page begins: the `next` of the one before.", minimum=0)]
+After = Annotated[_Whole, _told("Where a page begins: the `next` of the one before.", minimum=0)]
 OwnAlone = Annotated[bool, _told("Only what this node signed.")]
 WithCondensates = Annotated[bool, _told("With what refining made here, which is shared with nobody otherwise.")]
 Lines = Annotated[list[str], _told("Lines of an export.")]
-FirstLine = Annotated[int, _told("The number of the first line, for what is told of refused ones.", minimum=1)]
+FirstLine = Annotated[_Whole, _told("The number of the first line, for what is told of refused ones.", minimum=1)]
 
-MaxTokens = Annotated[int, _told("The most tokens of the answer; null for the node's setting.", minimum=1, maximum=MAX_ANSWER)]
+MaxTokens = Annotated[
+    _Whole, _told("The most tokens of the answer; null for as the node is set.", minimum=1, maximum=MAX_ANSWER)
+]
 Capture = Annotated[bool, _told("Keep the question and its answer on the node's disk, for feedback.")]
 Temperature = Annotated[
     float, _told("0 for the likeliest answer, 1 for answers as often as they are likely.", minimum=0, maximum=MAX_TEMPERATURE)
 ]
-Seed = Annotated[int, _told("For a temperature above 0: the same seed gives the same answer.", minimum=0, maximum=MAX_SEED)]
+Seed = Annotated[_Whole, _told("For a temperature above 0: the same seed gives the same answer.", minimum=0, maximum=MAX_SEED)]
 Stops = Annotated[
     list[Annotated[str, _told("A text that ends the answer and is not part of it.", minLength=1, maxLength=MAX_STOP)]],
     _told("Texts that end the answer.", maxItems=MAX_STOPS),
@@ -67,11 +76,11 @@ Stops = Annotated[
 Seconds = Annotated[
     float,
     _told(
-        "Seconds that the answer may take; then it ends with what is there. null for the node's setting.",
+        "Seconds that the answer may take; then it ends with what is there. null for as the node is set.",
         exclusiveMinimum=0,
         maximum=MAX_SECONDS,
     ),
 ]
 Threshold = Annotated[
-    float, _told("From what likeness on experiences are taken as alike; null for the node's setting.", exclusiveMinimum=0)
+    float, _told("From what likeness on experiences are taken as alike; null for as the node is set.", exclusiveMinimum=0)
 ]

@@ -177,7 +177,7 @@ class _Measure(Verb):
     """What is alike: parameters of refining."""
 
     type: parameters.TypeName | None = None
-    scale: Scale | None = Field(default=None, description="The scale of the threshold; null for the node's setting.")
+    scale: Scale | None = Field(default=None, description="The scale of the threshold; null for as the node is set.")
     threshold: parameters.Threshold | None = None
 
 

@@ -1,13 +1,20 @@
 """Everything that is answered over HTTP, put together."""
 
-from typing import Any
+from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Security
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 
 from espeer.api.http import data, events, faults, mcp, native, openai
 from espeer.api.http.feed import Feed
 from espeer.api.http.served import Served, served
+
+_KEY: Final = HTTPBearer(
+    scheme_name="key",
+    description="The node's HTTP key, where it has one: `--http-key-file`.",
+    auto_error=False,  # the guard has looked at it
+)
 
 
 async def _health(request: Request) -> Any:
@@ -31,9 +38,8 @@ def make_app(node: Served, *, version: str) -> FastAPI:
     app.state.feed = Feed(node)
     faults.install(app)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operations"])
-    app.include_router(native.router)
-    app.include_router(data.router)
-    app.include_router(openai.router)
+    for router in (native.router, data.router, openai.router):
+        app.include_router(router, dependencies=[Security(_KEY)])
     app.include_router(mcp.make_router(node))
     app.include_router(events.router)
     return app

@@ -63,7 +63,7 @@ async def _lines(node: Node, page: ExportPage, *, type: str | None, own: bool, c
         page = await node.export(after=page.next, type=type, own=own, condensates=condensates)
 
 
-@router.post("/import", openapi_extra={"requestBody": {"required": True, **_LINES}}, responses=_WRITES)
+@router.post("/import", operation_id="import", openapi_extra={"requestBody": {"required": True, **_LINES}}, responses=_WRITES)
 async def import_records(node: ServedNode, request: Request, first: parameters.FirstLine = 1) -> forms.Imported:
     """Take in lines of an export, 1 MiB of them at a time. Sound records are kept, all or none of them; others are refused."""
     try:

@@ -1,0 +1,62 @@
+"""Nodes that answer HTTP: one in this process, one in a process of its own."""
+
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from espeer import Config, FakeModel, Node
+from espeer.api.http.served import Served
+from espeer.api.http.server import serve
+from espeer.api.http.settings import HttpSettings
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "e2e"))  # processes.py: espeer nodes as processes
+
+from processes import NodeProcess, Nodes, eventually
+
+KEY = "a key of a test, not a secret one"
+
+
+@asynccontextmanager
+async def here(folder: Path, model: FakeModel | None = None, **config: Any) -> AsyncIterator[tuple[Node, httpx.AsyncClient]]:
+    """A node in this process, and a client of its HTTP server."""
+    settings = Config(data=folder, **{"offline": True, "episode_age": 1e6, "warming": False} | config)
+    served = Served()
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(serve, served, HttpSettings(address="127.0.0.1:0"))
+        async with Node(settings, model=model or FakeModel()) as node, httpx.AsyncClient(base_url=url, timeout=30) as client:
+            served.up(node)
+            try:
+                yield node, client
+            finally:
+                served.down()
+                nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True)
+class KeyedSite:
+    """A node with a key, in a process of its own, and a client that shows the key."""
+
+    node: NodeProcess
+    url: str
+    key: str
+    client: httpx.Client
+
+
+@contextmanager
+def keyed(folder: Path) -> Iterator[KeyedSite]:
+    key = folder / "key"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    with Nodes(folder) as nodes:
+        node = nodes.start(folder / "d", "--http", "127.0.0.1:0", "--http-key-file", key)
+        url = eventually("it says where it answers", lambda: re.search(r"http://127\.0\.0\.1:\d+", node.said())).group()
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}) as client:
+            yield KeyedSite(node, url, KEY, client)
+        node.stop()
