@@ -20,6 +20,12 @@ UNTESTED = ["/api/events"]
 Json = dict[str, Any]
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(_: Any, text: Any) -> bytes:
+    """An import's body, for schemathesis."""
+    return str(text).encode(errors="replace")
+
+
 def settings(site: KeyedSite) -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(
         {
@@ -27,6 +33,8 @@ def settings(site: KeyedSite) -> SchemathesisConfig:
             "base-url": site.url,
             "headers": {"Authorization": f"Bearer {site.key}"},
             "request-timeout": 30,
+            # whatever is sent there is text, of which it refuses lines
+            "operations": [{"include-path": "/api/import", "checks": {"negative_data_rejection": {"enabled": False}}}],
             "generation": {"max-examples": EXAMPLES, "deterministic": True, "database": "none"},
             "checks": {
                 # No description tells that a text holds nothing but control characters, or that one parameter wants another
@@ -72,9 +80,7 @@ def test_every_verb_has_a_route(description: Json) -> None:
 
 def test_every_field_and_parameter_says_what_it_is(description: Json) -> None:
     parameters = [
-        (name, parameter)
-        for name, operation in operations(description)
-        for parameter in operation.get("parameters", ())
+        (name, parameter) for name, operation in operations(description) for parameter in operation.get("parameters", ())
     ]
     used = {reference["$ref"].rpartition("/")[2] for reference in _of_ours(description)}
     fields = [
@@ -113,6 +119,7 @@ def test_it_does_what_it_says(site: KeyedSite, description: Json) -> None:
             part["enum"] = ["general"]
     answer = node.ask("ask", question="What does E42 mean?")["id"]
     description["components"]["schemas"]["Feedback"]["example"] = {"answer": answer, "good": True}
+    description["paths"]["/api/answers/{number}"]["get"]["parameters"][0]["example"] = answer
     schema = schemathesis.openapi.from_dict(description, config=settings(site)).exclude(path=UNTESTED)
     failures: list[str] = []
     statuses: set[str] = set()
@@ -130,6 +137,6 @@ def test_it_does_what_it_says(site: KeyedSite, description: Json) -> None:
                 for check in checks
                 if check.failure_info
             ]
-    assert failures == []
+    assert not failures, "\n".join(failures)
     assert not node.logged("a request failed")
     assert [name for name, _ in operations(description) if not statuses & {f"{name} 200", f"{name} 204"}] == []
