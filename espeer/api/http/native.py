@@ -11,7 +11,7 @@ from pydantic import Field
 from espeer.api import forms, parameters, verbs
 from espeer.api.http import faults
 from espeer.api.http.served import ServedNode
-from espeer.api.http.telling import Tell, Telling
+from espeer.api.http.telling import Tell, Telling, described
 
 _FROM_MODEL: Final = faults.documented(504)
 _FROM_PEERS: Final = faults.documented(502)
@@ -36,7 +36,7 @@ _STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The answer. With `stream`: events `piece` (data: a JSON string, the next piece of text), "
         "then one `answer` (data: the answer) or `error` (data: the error).",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": described("piece", "answer", "error"),
     }
 }
 

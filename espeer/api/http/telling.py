@@ -19,6 +19,13 @@ Tell = Callable[[str, Any], Awaitable[None]]
 log = get_logger(__name__)
 
 
+def described(*events: str) -> dict[str, Any]:
+    """Return the description of a stream's content, for OpenAPI: what each event is."""
+    data = {"type": "string", "contentMediaType": "application/json"}
+    event = {"type": "object", "properties": {"event": {"enum": list(events)}, "data": data}, "required": ["event", "data"]}
+    return {Telling.media_type: {"schema": event}}
+
+
 class Telling(Response):
     """A stream of events.
 
