@@ -54,12 +54,18 @@ class Refined:
 
     :ivar run: its number.
     :ivar before, after: active experiences.
+    :ivar condensed: experiences that it made of groups of others.
+    :ivar merged: groups that one of their own members stands for.
+    :ivar evicted: experiences for which there was no room.
     """
 
     run: int
     before: int
     after: int
     seconds: float
+    condensed: int = 0
+    merged: int = 0
+    evicted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

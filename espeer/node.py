@@ -448,9 +448,13 @@ class Node:
             records=tuple(await in_thread(parts.store.counts)),
             store_bytes=await in_thread(parts.store.size),
             methods=await in_thread(parts.store.method_counts, parts.identity.public),
+            interactions=await in_thread(parts.store.interactions),
             learning=parts.learner.waiting,
             queued=await in_thread(len, parts.client.queue) if parts.client else 0,
             waiting=parts.engine.waiting,
+            waiting_by_priority={
+                priority.name.lower(): number for priority, number in parts.engine.waiting_by_priority.items()
+            },
             engine=parts.engine.model.statistics(),
             network=asdict(parts.swarm.counters) if parts.swarm else {},
         )

@@ -225,7 +225,17 @@ def _make_refiner(
     clock: Callable[[], int],
 ) -> Refiner:
     def tell(outcome: Outcome) -> None:
-        events.emit(Refined(outcome.run, outcome.before, outcome.after, outcome.seconds))
+        events.emit(
+            Refined(
+                outcome.run,
+                outcome.before,
+                outcome.after,
+                outcome.seconds,
+                condensed=outcome.condensed + outcome.extracted,
+                merged=outcome.merged,
+                evicted=outcome.evicted,
+            )
+        )
 
     return Refiner(
         replica,

@@ -90,3 +90,23 @@ def _m004_submissions(db: sqlite3.Connection) -> None:
     db.execute(
         "CREATE TABLE submissions (seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, data BLOB NOT NULL) STRICT"
     )
+
+
+@_migration
+def _m005_tally(db: sqlite3.Connection) -> None:
+    for statement in (
+        # how many records of a type are in a state: to count them takes a third of a second for 100,000, and is asked often
+        """CREATE TABLE tally (type TEXT NOT NULL, state TEXT NOT NULL, records INTEGER NOT NULL,
+            PRIMARY KEY (type, state)) STRICT, WITHOUT ROWID""",
+        "INSERT INTO tally SELECT r.type, v.state, count(*) FROM records r JOIN view v ON v.record = r.id GROUP BY 1, 2",
+        f"CREATE TRIGGER tally_new AFTER INSERT ON view BEGIN {_tallied('new', 1)}; END",
+        f"""CREATE TRIGGER tally_changed AFTER UPDATE OF state ON view WHEN old.state != new.state
+            BEGIN {_tallied("old", -1)}; {_tallied("new", 1)}; END""",
+        "CREATE INDEX records_by_method ON records (author, method) WHERE kind = 'experience' AND via != 'refined'",
+    ):
+        db.execute(statement)
+
+
+def _tallied(row: str, by: int) -> str:
+    return f"""INSERT INTO tally SELECT type, {row}.state, {by} FROM records WHERE id = {row}.record
+        ON CONFLICT DO UPDATE SET records = records + ({by})"""  # noqa: S608 - ours

@@ -34,9 +34,11 @@ class Status:
     :ivar records: (type, state, number) of the records held.
     :ivar store_bytes: what the store takes on disk.
     :ivar methods: how many of the node's own experiences came about by each method, see :data:`espeer.records.METHODS`.
+    :ivar interactions: how many there are in the store.
     :ivar learning: interactions and episodes that are not distilled yet.
     :ivar queued: a client's experiences that no server has yet.
     :ivar waiting: requests that wait for the model.
+    :ivar waiting_by_priority: the same, of each priority: "interactive", "distil", "refine", "warm".
     :ivar engine: what the model keeps in its caches, and how often that was of use; names and numbers.
     :ivar network: what went over the network since the start.
     """
@@ -53,8 +55,10 @@ class Status:
     records: tuple[tuple[str, str, int], ...]
     store_bytes: int
     methods: dict[str, int]
+    interactions: int
     learning: int
     queued: int
     waiting: int
+    waiting_by_priority: dict[str, int] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
     network: dict[str, int] = field(default_factory=dict)

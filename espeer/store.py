@@ -350,7 +350,7 @@ class Store:
 
     def counts(self) -> list[tuple[str, str, int]]:
         """Return (type, state, number) of the records in the view."""
-        query = "SELECT r.type, v.state, count(*) FROM records r JOIN view v ON v.record = r.id GROUP BY 1, 2 ORDER BY 1, 2"
+        query = "SELECT type, state, records FROM tally WHERE records > 0 ORDER BY 1, 2"
         return [(row[0], row[1], row[2]) for row in self.rows(query)]
 
     def method_counts(self, author: bytes) -> dict[str, int]:
@@ -358,6 +358,10 @@ class Store:
         query = """SELECT method, count(*) FROM records
             WHERE author = ? AND kind = 'experience' AND via != 'refined' GROUP BY 1 ORDER BY 1"""
         return {row[0]: row[1] for row in self.rows(query, (author,))}
+
+    def interactions(self) -> int:
+        """Return how many interactions there are."""
+        return int(self.row("SELECT count(*) FROM interactions", ())[0])
 
 
 @contextmanager

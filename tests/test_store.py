@@ -210,11 +210,19 @@ def test_an_older_store_learns_when_its_records_were_made(tmp_path: Path, experi
     Replica(store, types=["pumps"], clock=lambda: 1).add([kept, freed, odd], via="own")
     store.free(freed.id)
     store.write("UPDATE records SET data = x'c0' WHERE id = ?", (odd.id,))
-    for undo in ("ALTER TABLE records DROP COLUMN created", "DROP TABLE submissions"):  # what the steps from 3 on did
+    for undo in (  # what the steps from 3 on did
+        "DROP INDEX records_by_method",
+        "DROP TRIGGER tally_new",
+        "DROP TRIGGER tally_changed",
+        "DROP TABLE tally",
+        "DROP TABLE submissions",
+        "ALTER TABLE records DROP COLUMN created",
+    ):
         store.write(undo, ())
     store.write("DELETE FROM _migrations WHERE number >= 3", ())
     store.close()
     migrated = Store.open(tmp_path / "s.db")
+    assert migrated.counts() == [("pumps", "active", 3)]
     assert dict(map(reversed, migrated.created("pumps", without=""))) == {kept.id: kept.record.created, freed.id: 0, odd.id: 0}
 
 
@@ -229,3 +237,35 @@ def test_a_store_is_closed_only_when_the_call_under_way_is_done(tmp_path: Path) 
     closing.join(10)
     with pytest.raises(StoreError, match="cannot use the store"):
         store.types()
+
+
+def test_what_is_counted_is_what_is_there(tmp_path: Path, experience: Callable[..., SignedRecord]) -> None:
+    store = Store.open(tmp_path / "s.db")
+    replica = Replica(store, types=["pumps", "valves"], clock=lambda: 1)
+    pumps = [experience(f"E4{number} means air in the line.") for number in range(4)]
+    valves = [experience("V1 sticks when cold.", type="valves")]
+
+    def counted() -> list[tuple[str, str, int]]:
+        query = "SELECT r.type, v.state, count(*) FROM records r JOIN view v ON v.record = r.id GROUP BY 1, 2 ORDER BY 1, 2"
+        return [(row[0], row[1], row[2]) for row in store.rows(query)]
+
+    assert store.counts() == []
+    replica.add(pumps + valves, via="own")
+    replica.add(pumps, via="own")
+    assert store.counts() == counted() == [("pumps", "active", 4), ("valves", "active", 1)]
+    store.set_state(pumps[0].id, "superseded", pumps[1].id)
+    store.set_state(pumps[0].id, "superseded", pumps[2].id)
+    store.set_state(valves[0].id, "evicted")
+    assert store.counts() == counted() == [("pumps", "active", 3), ("pumps", "superseded", 1), ("valves", "evicted", 1)]
+
+    def fail() -> None:
+        with store.transaction():
+            store.set_state(pumps[1].id, "evicted")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert store.counts() == counted()
+    store.set_state(pumps[0].id, "active")
+    assert store.counts() == counted() == [("pumps", "active", 4), ("valves", "evicted", 1)]
+    assert store.interactions() == 0

@@ -301,9 +301,13 @@ class Status(TypedDict):
     records: Annotated[list[Count], Field(description="The records held.")]
     store_bytes: Annotated[int, Field(description="What the store takes on disk.")]
     methods: Annotated[dict[str, int], Field(description="How many of its own experiences came about by each method.")]
+    interactions: Annotated[int, Field(description="Interactions in the store.")]
     learning: Annotated[int, Field(description="Interactions and episodes that are not distilled yet.")]
     queued: Annotated[int, Field(description="A client's experiences that no server has yet.")]
     waiting: Annotated[int, Field(description="Requests that wait for the model.")]
+    waiting_by_priority: Annotated[
+        dict[str, int], Field(description='The same, of each priority: "interactive", "distil", "refine", "warm".')
+    ]
     engine: Annotated[
         dict[str, Any], Field(description="What the model keeps, and how often that was of use: names and numbers.")
     ]

@@ -61,6 +61,12 @@ class Engine:
             return self._schedule.waiting
 
     @property
+    def waiting_by_priority(self) -> dict[Priority, int]:
+        """The same, of each priority."""
+        with self._lock:
+            return self._schedule.waiting_by_priority
+
+    @property
     def stopped(self) -> bool:
         """Whether :meth:`run` has ended: no more requests are taken."""
         return self._stopped

@@ -1,5 +1,6 @@
 """Which requests a model works on next (pure)."""
 
+from collections import Counter
 from enum import IntEnum
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -52,7 +53,13 @@ class Schedule(Generic[J]):
     @property
     def waiting(self) -> int:
         """Number of jobs that are not at work."""
-        return sum(job not in self._at_work for job in self._jobs)
+        return sum(self.waiting_by_priority.values())
+
+    @property
+    def waiting_by_priority(self) -> dict[Priority, int]:
+        """The same, of each priority."""
+        waiting = Counter(job.priority for job in self._jobs if job not in self._at_work)
+        return {priority: waiting[priority] for priority in Priority}
 
     @property
     def overtaken(self) -> bool:
