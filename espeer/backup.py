@@ -11,7 +11,7 @@ import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -91,10 +91,9 @@ def restore(backup: Path, data: Path) -> Backup:
     :raises StoreError: no room.
     """
     data = data.absolute()
-    with suppress(FileNotFoundError, NotADirectoryError):
-        if not data.is_dir() or any(data.iterdir()):
-            raise InputError(f"{data} is not empty; name a new folder with --data")
     try:
+        if data.exists() and not (data.is_dir() and not any(data.iterdir())):
+            raise InputError(f"{data} is not empty; name a new folder with --data")
         data.parent.mkdir(parents=True, exist_ok=True)
         with _aside(data) as work:
             told = _extract(backup, work)
@@ -104,7 +103,7 @@ def restore(backup: Path, data: Path) -> Backup:
             work.rename(data)  # over a folder only if that is empty
         ownfile.keep_names(data.parent)
     except (tarfile.TarError, EOFError, KeyError) as error:
-        raise StoreDamaged(f"{backup} is damaged, or not a backup ({error}); take another one") from error
+        raise StoreDamaged(f"{backup} is damaged, or not a backup; take another one") from error
     except OSError as error:
         raise StoreError(f"cannot restore {backup} to {data}: {error.strerror}; see that there is room") from error
     return Backup(backup, peer_id, told["created"], records, backup.stat().st_size)

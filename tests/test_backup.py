@@ -1,0 +1,194 @@
+"""Backups: whole, of one moment, never over anything; and what is put back is checked."""
+
+import io
+import json
+import sqlite3
+import stat
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from espeer import Config, FakeModel, Node, ownfile
+from espeer import backup as backup_module
+from espeer.backup import back_up, restore
+from espeer.errors import ConfigError, EspeerError, InputError, StoreDamaged, StoreVersionError
+from espeer.schema import MIGRATIONS
+from espeer.store import Store
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Make the folder of a node that has learnt something in a private network."""
+    trio.run(learn, tmp_path / "a")
+    return tmp_path / "a"
+
+
+async def learn(data: Path) -> None:
+    config = Config(data=data, private=True, episode_age=1e6, warming=False)
+    async with Node(config, model=FakeModel()) as node:
+        await node.learn("Pump P7 shows E42.", feedback="Purge the line.", wait=True)
+
+
+def made(data: Path, to: Path) -> Path:
+    return back_up(data, to, clock=lambda: 1_800_000_000_000).file
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_put_back_is_the_node_again(data: Path, tmp_path: Path) -> None:
+    file = made(data, tmp_path)
+    assert file.name.endswith("-20270115T080000Z.tar")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    done = restore(file, tmp_path / "new" / "b")
+    assert done.records == 1
+    assert stat.S_IMODE((tmp_path / "new" / "b").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new" / "b").iterdir()} == {0o600}
+
+    async def look() -> None:
+        async with Node(Config(data=tmp_path / "new" / "b", warming=False), model=FakeModel()) as node:
+            assert node.identity.peer_id == done.peer_id
+            assert node.config.psk is not None
+            assert len(await node.recall("P7 E42")) == 1
+
+    trio.run(look)
+    assert names(tmp_path) == ["a", file.name, "new"]  # nothing else is left lying about
+    assert names(tmp_path / "new") == ["b"]
+
+
+async def test_a_node_backs_itself_up_and_what_it_deleted_is_not_in_there(tmp_path: Path) -> None:
+    async with Node(Config(data=tmp_path / "a", offline=True, warming=False), model=FakeModel()) as node:
+        learnt = await node.learn("Zyzzyva shows E42.", feedback="Purge the line.", wait=True)
+        await node.learn("Pump P7 shows E43.", wait=True)
+        store = node._parts.store
+        for statement in (
+            "UPDATE records SET data = x'' WHERE id = ?",
+            "UPDATE interactions SET query = '' WHERE ? != ''",
+        ):
+            store.write(statement, (bytes.fromhex(learnt.experience or ""),))
+        done = await node.back_up(tmp_path / "b.tar")
+    assert done.records == 2
+    assert b"Zyzzyva" not in done.file.read_bytes()
+    assert b"E43" in done.file.read_bytes()
+
+
+def test_nothing_is_overwritten_and_what_fails_leaves_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = made(data, tmp_path / "b.tar")
+    before = file.read_bytes()
+    with pytest.raises(InputError, match="is there already"):
+        made(data, file)
+    assert file.read_bytes() == before
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    for place in (tmp_path / "full", data, file):
+        with pytest.raises(InputError, match="is not empty"):
+            restore(file, place)
+    with pytest.raises(ConfigError, match="no node's data"):
+        made(tmp_path / "none", tmp_path / "c.tar")
+
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup_module, "_write", broken)
+    with pytest.raises(InputError, match=r"cannot write .*: No space left"):
+        made(data, tmp_path / "c.tar")
+    monkeypatch.setattr(backup_module, "_save", broken)
+    with pytest.raises(EspeerError, match="No space left"):
+        restore(file, tmp_path / "new")
+    assert names(tmp_path) == ["a", "b.tar", "full"]
+
+
+def test_two_that_make_the_same_file_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError), ownfile.new(tmp_path / "x"):
+        (tmp_path / "x").write_bytes(b"theirs")
+    assert (tmp_path / "x").read_bytes() == b"theirs"
+    assert names(tmp_path) == ["x"]
+
+
+def test_an_empty_folder_will_do(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir(mode=0o755)
+    restore(made(data, tmp_path / "b.tar"), tmp_path / "b")
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o700
+
+
+def repacked(file: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """Write a backup anew with other contents."""
+    with tarfile.open(file) as tar:
+        parts = {entry.name: tar.extractfile(entry).read() for entry in tar}  # type: ignore[union-attr]
+    change(parts)
+    changed = file.with_name("changed.tar")
+    with tarfile.open(changed, "w") as tar:
+        for name, content in parts.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return changed
+
+
+def listing(parts: dict[str, bytes], **changes: object) -> None:
+    parts["espeer-backup.json"] = json.dumps(json.loads(parts["espeer-backup.json"]) | changes).encode()
+
+
+def no_list(parts: dict[str, bytes]) -> None:
+    del parts["espeer-backup.json"]
+
+
+def no_identity(parts: dict[str, bytes]) -> None:
+    del parts["identity.key"]
+
+
+def other_bytes(parts: dict[str, bytes]) -> None:
+    parts["espeer.db"] = parts["espeer.db"][:-1] + b"x"
+
+
+def a_way_out(parts: dict[str, bytes]) -> None:
+    files = json.loads(parts["espeer-backup.json"])["files"]
+    listing(parts, files=files | {"../evil": files["membership"]})
+    parts["../evil"] = parts["membership"]
+
+
+@pytest.mark.parametrize("change", [no_list, no_identity, other_bytes, a_way_out, lambda parts: listing(parts, files=[])])
+def test_what_is_damaged_is_refused(data: Path, tmp_path: Path, change: Callable[[dict[str, bytes]], None]) -> None:
+    changed = repacked(made(data, tmp_path / "b.tar"), change)
+    with pytest.raises(StoreDamaged, match=r"^[^\n]*(damaged|not a backup)[^\n]*$"):
+        restore(changed, tmp_path / "b")
+    assert names(tmp_path) == ["a", "b.tar", "changed.tar"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar file at all" * 100])
+def test_what_is_no_backup_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.tar").write_bytes(content)
+    with pytest.raises(StoreDamaged, match="damaged, or not a backup"):
+        restore(tmp_path / "x.tar", tmp_path / "b")
+    with pytest.raises(InputError, match="there is no file"):
+        restore(tmp_path / "y.tar", tmp_path / "b")
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"schema": len(MIGRATIONS) + 1}])
+def test_what_a_newer_espeer_made_is_refused(data: Path, tmp_path: Path, change: dict[str, int]) -> None:
+    changed = repacked(made(data, tmp_path / "b.tar"), lambda parts: listing(parts, **change))
+    with pytest.raises(StoreVersionError, match="made by a newer espeer"):
+        restore(changed, tmp_path / "b")
+
+
+def test_a_cut_off_backup_is_refused(data: Path, tmp_path: Path) -> None:
+    whole = made(data, tmp_path / "b.tar").read_bytes()
+    for size in (300, 5_000, len(whole) // 2):
+        (tmp_path / "cut.tar").write_bytes(whole[:size])
+        with pytest.raises(StoreDamaged):
+            restore(tmp_path / "cut.tar", tmp_path / "b")
+
+
+def test_a_backup_of_an_older_schema_is_migrated_by_the_next_start(data: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(data / "espeer.db") as db:
+        db.execute("DROP TABLE submissions")
+        db.execute("DELETE FROM _migrations WHERE number >= 4")
+    restore(made(data, tmp_path / "b.tar"), tmp_path / "b")
+    store = Store.open(tmp_path / "b" / "espeer.db")
+    assert store.row("SELECT max(number) FROM _migrations", ()) == (len(MIGRATIONS),)
