@@ -22,6 +22,7 @@ HowMade = Annotated[str, Field(description='How the text came about: "distilled"
 Sources = Annotated[list[str], Field(description="Ids of the experiences that a condensate stands for.")]
 State = Annotated[str, Field(description='"active" (recall sees it), "superseded", "evicted", "retracted" or "undone".')]
 Via = Annotated[str, Field(description='The way it came, such as "own", "gossip", "sync" or "refined".')]
+TextLeft = Annotated[str | None, Field(description="What was learnt; null where it was freed.")]
 RunNumber = Annotated[int, Field(description="A refinement run's number.")]
 Unreached = Annotated[
     list[str], Field(description="Topic types that could not be recalled: nobody who holds them answered in time.")
@@ -52,24 +53,19 @@ class Hit(Experience):
 Used = Annotated[list[Hit], Field(description="The experiences in the prompt, best first.")]
 
 
-class Kept(TypedDict):
-    """An experience that may have been freed: then its text, and where it came from, are gone."""
+class Held(TypedDict):
+    """An experience with its place in the replica. It may have been freed: then its text, and where it came from, are gone."""
 
     id: Id
-    text: Annotated[str | None, Field(description="What was learnt; null where it was freed.")]
     type: NotRequired[TypeName]
+    text: TextLeft
     author: NotRequired[Author]
     created: NotRequired[Created]
     model: NotRequired[Writer]
     method: NotRequired[HowMade]
+    sources: NotRequired[Sources]
     state: State
     via: Via
-
-
-class Held(Kept):
-    """An experience with its place in the replica."""
-
-    sources: NotRequired[Sources]
     by: Annotated[str | None, Field(description="Id of the experience that stands for a superseded one.")]
 
 
@@ -91,10 +87,19 @@ class Use(TypedDict):
     good: Annotated[bool | None, Field(description="How it was rated; null if it was not.")]
 
 
-class Standing(Kept):
-    """Where an experience stands, and how it came to that."""
+class Standing(TypedDict):
+    """Where an experience stands, and how it came to that; of a freed one its text, and where it came from, are gone."""
 
+    id: Id
+    type: NotRequired[TypeName]
+    text: TextLeft
+    author: NotRequired[Author]
+    created: NotRequired[Created]
+    model: NotRequired[Writer]
+    method: NotRequired[HowMade]
     sources: Annotated[list[Held], Field(description="What it was condensed from, as far as it is known here.")]
+    state: State
+    via: Via
     by: Annotated[Held | None, Field(description="The experience that stands for it.")]
     stands_for: Annotated[list[Held], Field(description="The experiences that it supersedes.")]
     steps: Annotated[list[Step], Field(description="What refinement runs did to it, the oldest first.")]

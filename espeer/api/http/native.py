@@ -80,7 +80,7 @@ async def recall(node: ServedNode, asked: verbs.Recall) -> list[forms.Hit]:
     return await asked.do(node)
 
 
-@router.post("/flush", status_code=204, responses=_WRITES)
+@router.post("/flush", status_code=204, response_class=Response, responses=_WRITES)
 async def flush(node: ServedNode) -> None:
     """Distil and publish everything learnt so far; answers when that is done."""
     await verbs.Flush().do(node)

@@ -44,7 +44,7 @@ class Telling(Response):
 
     def written(self, event: str, data: Any) -> bytes:
         """Return an event as it is sent."""
-        return ServerSentEvent(json.dumps(data, ensure_ascii=False), event=event, sep="\n").encode()
+        return ServerSentEvent(json.dumps(data, ensure_ascii=False, separators=(",", ":")), event=event, sep="\n").encode()
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

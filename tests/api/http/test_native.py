@@ -1,6 +1,7 @@
 """The native API, over HTTP."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from sites import here
 
 from espeer import FakeModel
 from espeer.api import forms, verbs
+from espeer.lifecycle.refiner import Outcome, Proposal
+from espeer.lifecycle.runs import Run, Step, Undone
 from espeer.node import MAX_COUNT
 
 
@@ -50,7 +53,8 @@ async def test_all_that_a_node_does(tmp_path: Path) -> None:
 
         assert (await post("learn", text="Pump P7 shows E42 on cold days.", feedback="Purge it."))["experience"] is None
         assert (await get("status"))["learning"]
-        assert (await client.post("/api/flush")).status_code == 204
+        flushed = await client.post("/api/flush")
+        assert (flushed.status_code, flushed.headers.get("content-type")) == (204, None)
         assert not (await get("status"))["learning"]
         (group,) = await post("refine/preview", threshold=0.2)
         assert len(group["members"]) == 2
@@ -61,10 +65,11 @@ async def test_all_that_a_node_does(tmp_path: Path) -> None:
         assert await get("peers") == []
 
 
-async def test_over_http_and_over_the_socket_the_same_is_told(tmp_path: Path) -> None:
+async def test_over_http_the_same_is_told_as_over_the_socket_in_the_same_order(tmp_path: Path) -> None:
     async with here(tmp_path) as (node, client):
         learnt = await node.learn("Pump P7 shows E42.", feedback="Purge the line.", wait=True)
         assert learnt.experience is not None
+        await node.refine()
         for path, verb in {
             "status": verbs.Status(),
             "experiences": verbs.Experiences(),
@@ -72,18 +77,16 @@ async def test_over_http_and_over_the_socket_the_same_is_told(tmp_path: Path) ->
             f"experiences/{learnt.experience}/why": verbs.Why(id=learnt.experience),
             "refinements": verbs.Refinements(),
         }.items():
-            told = json.loads(json.dumps(await verb.do(node)))
-            assert (await client.get(f"/api/{path}")).json() == told
-            for one in told if isinstance(told, list) else [told]:
-                assert list(one) == [key for key in _keys(path) if key in one]
+            told = await verb.do(node)
+            assert (await client.get(f"/api/{path}")).text == json.dumps(told, separators=(",", ":"))
 
 
-def _keys(path: str) -> list[str]:
-    """The keys in their order, which people see with --json."""
-    of_held = ["id", "type", "text", "author", "created", "model", "method", "sources", "state", "via", "by"]
-    if path.endswith("/why"):
-        return [*of_held, "stands_for", "steps"]
-    return of_held if path.startswith("experiences") else list(forms.Status.__annotations__)
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [(forms.Outcome, Outcome), (forms.Proposal, Proposal), (forms.Run, Run), (forms.Undone, Undone), (forms.Step, Step)],
+)
+def test_what_is_shown_as_it_is_is_described(form: type, shown: type) -> None:
+    assert list(form.__annotations__) == [field.name for field in fields(shown)]
 
 
 async def test_a_freed_experience_is_shown_without_its_text(tmp_path: Path) -> None:
