@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import trio
 from cyclopts import Parameter
 
 from espeer.api.client import NOT_UTF8, request
@@ -59,6 +58,8 @@ def ask(
     options = AskOptions(max_tokens=max_tokens, temperature=temperature, seed=seed, stop=stop, timeout=timeout, capture=capture)
     say: Callable[[str], None] = (lambda _: None) if target.json else _print_piece
     if offline:
+        import trio  # noqa: PLC0415 - as in _ask_offline
+
         answer = trio.run(
             partial(
                 _ask_offline,

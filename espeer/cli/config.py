@@ -3,21 +3,20 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 from rich.markup import escape
 
 from espeer import places
 from espeer.cli.flags import NO_FLAGS, Flags, given
-from espeer.cli.options import ConfigFile
+from espeer.cli.options import ConfigFile, Json
 from espeer.cli.show import console, print_json, print_unfolded, table
 from espeer.errors import ConfigError
 from espeer.settings import SETTINGS, Setting
 from espeer.sources import choose
 
 app = App(name="config", help="See the settings, and where they come from; begin a file of them.")
-_Json = Annotated[bool, Parameter(help="print one line of JSON.")]
 _HIDDEN: Final = "(given, not shown)"
 _BEGINNING: Final = """\
 # Settings of espeer. Each line that begins with "# " and a name shows a default: remove the "# " to change it.
@@ -28,7 +27,7 @@ _BEGINNING: Final = """\
 
 
 @app.command
-def show(*, flags: Flags = NO_FLAGS, config: ConfigFile = None, origin: bool = False, json: _Json = False) -> None:
+def show(*, flags: Flags = NO_FLAGS, config: ConfigFile = None, origin: bool = False, json: Json = False) -> None:
     """Show every setting as `espeer node` with the same flags would use it. Secrets are not shown.
 
     Example: espeer config show --origin
@@ -55,7 +54,7 @@ def show(*, flags: Flags = NO_FLAGS, config: ConfigFile = None, origin: bool = F
 
 
 @app.command
-def init(*, path: Path | None = None, json: _Json = False) -> None:
+def init(*, path: Path | None = None, json: Json = False) -> None:
     """Write a file with all settings, their defaults and what they mean; never over a file that is there.
 
     Example: espeer config init --path ./espeer.toml
@@ -80,7 +79,7 @@ def init(*, path: Path | None = None, json: _Json = False) -> None:
 
 
 @app.command
-def check(file: Path | None = None, /, *, json: _Json = False) -> None:
+def check(file: Path | None = None, /, *, json: Json = False) -> None:
     """Say whether a file of settings can be used, with the variables that are set; what cannot ends it with exit code 1.
 
     Example: espeer config check ./espeer.toml

@@ -1,27 +1,10 @@
 """The `espeer` command: the verbs, and what becomes of errors."""
 
-import importlib.metadata
 import sys
-import traceback
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from espeer.cli.ask import ask, feedback
-from espeer.cli.backup import backup, restore
-from espeer.cli.config import app as config
-from espeer.cli.demo import demo
-from espeer.cli.experiences import app as experiences
-from espeer.cli.invite import invite
-from espeer.cli.learn import learn
-from espeer.cli.look import id_, peers, recall, status
-from espeer.cli.mcp import mcp
-from espeer.cli.model import app as model
-from espeer.cli.node import node
-from espeer.cli.records import export, import_, retract
-from espeer.cli.refine import refine
-from espeer.cli.sim import app as sim
-from espeer.cli.why import why
 from espeer.errors import EspeerError
 
 USAGE_ERROR = 2
@@ -35,11 +18,17 @@ def _shown(default: Any) -> str | None:
     return " ".join(default) if isinstance(default, tuple) else str(default)
 
 
+def _version() -> str:
+    import importlib.metadata  # noqa: PLC0415 - takes a while, and is rarely asked for
+
+    return importlib.metadata.version("espeer")
+
+
 app = App(
     name="espeer",
     help="A language model on every device, and what one learns, all know.",
     help_epilogue="Exit codes: 0 done, 1 it failed (one line says why), 2 wrong usage, 130 interrupted.",
-    version=lambda: importlib.metadata.version("espeer"),
+    version=_version,
     help_format="plaintext",
     default_parameter=Parameter(negative=(), show_default=_shown),
     exit_on_error=False,
@@ -48,28 +37,30 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app.command(node)
-app.command(ask)
-app.command(feedback)
-app.command(invite)
-app.command(learn)
-app.command(recall)
-app.command(peers)
-app.command(status)
-app.command(id_, name="id")
-app.command(experiences)
-app.command(why)
-app.command(retract)
-app.command(refine)
-app.command(export)
-app.command(import_, name="import")
-app.command(backup)
-app.command(restore)
-app.command(mcp)
-app.command(model)
-app.command(config)
-app.command(demo)
-app.command(sim)
+# By name: a verb's module is imported when the verb is used, or its help is asked for.
+app.command("espeer.cli.node:node")
+app.command("espeer.cli.ask:ask")
+app.command("espeer.cli.ask:feedback")
+app.command("espeer.cli.invite:invite")
+app.command("espeer.cli.learn:learn")
+app.command("espeer.cli.look:recall")
+app.command("espeer.cli.look:peers")
+app.command("espeer.cli.look:status")
+app.command("espeer.cli.look:id_", name="id")
+app.command("espeer.cli.experiences:app", name="experiences")
+app.command("espeer.cli.why:why")
+app.command("espeer.cli.records:retract")
+app.command("espeer.cli.refine:refine")
+app.command("espeer.cli.records:export")
+app.command("espeer.cli.records:import_", name="import")
+app.command("espeer.cli.backup:backup")
+app.command("espeer.cli.backup:restore")
+app.command("espeer.cli.mcp:mcp")
+app.command("espeer.cli.model:app", name="model")
+app.command("espeer.cli.config:app", name="config")
+app.command("espeer.cli.completion:completion")
+app.command("espeer.cli.demo:demo")
+app.command("espeer.cli.sim:app", name="sim")
 
 
 @app.meta.default
@@ -86,7 +77,7 @@ def _launch(
         return _fail(_one_line(str(error)) + "; see `espeer --help`", USAGE_ERROR)
     except EspeerError as error:
         if debug:
-            traceback.print_exc()
+            _print_traceback()
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -95,7 +86,7 @@ def _launch(
         return 1
     except Exception as error:  # noqa: BLE001 - a fault of ours: one line for the user, the rest with --debug
         if debug:
-            traceback.print_exc()
+            _print_traceback()
         return _fail(f"unexpected {type(error).__name__}: {_one_line(str(error))}; run it again with --debug and report it", 1)
     return 0
 
@@ -106,6 +97,12 @@ def _joined_by_stdin(tokens: tuple[str, ...]) -> tuple[str, ...]:
     if tokens[place : place + 1] != ("-",):
         return tokens
     return (*tokens[: place - 1], "--join=-", *tokens[place + 1 :])
+
+
+def _print_traceback() -> None:
+    import traceback  # noqa: PLC0415 - for --debug alone
+
+    traceback.print_exc()
 
 
 def _one_line(text: str) -> str:
@@ -119,6 +116,8 @@ def _fail(message: str, code: int) -> int:
 
 def main() -> None:
     """Run the command line."""
+    if all(word.startswith("-") for word in sys.argv[1:]):  # the help of the whole, which tells of each verb
+        app.resolved_commands()
     sys.exit(app.meta())
 
 

@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import trio
 from cyclopts import Parameter
 
-from espeer import log
 from espeer.cli.options import ConfigFile
 from espeer.folder import socket_path
 from espeer.sources import choose
@@ -25,7 +23,10 @@ def mcp(*, data: Annotated[Path | None, Parameter(show_default=False)] = None, c
 
     :param data: the node's data folder; by default that of the settings.
     """
-    from espeer.api.mcp import serve_stdio  # noqa: PLC0415 - the SDK takes a second to import, and no other command needs it
+    import trio  # noqa: PLC0415 - all of this takes a second to import, and no other command needs it
+
+    from espeer import log  # noqa: PLC0415
+    from espeer.api.mcp import serve_stdio  # noqa: PLC0415
     from espeer.api.mcp_calls import OverSocket  # noqa: PLC0415
 
     log.configure(logging.WARNING)

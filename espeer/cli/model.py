@@ -9,22 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import trio
 from cyclopts import App, Parameter
 from rich.markup import escape
 
+from espeer.cli.options import Json
 from espeer.cli.show import console, print_json, print_unfolded, table
 from espeer.errors import InputError, ModelError, ModelUnreadable
 from espeer.llm import gguf, weights
 from espeer.llm.cores import memory, usable_cores
 
 app = App(name="model", help="Look at model files, time them, and find the form that runs fastest here.")
-_Json = Annotated[bool, Parameter(help="print one line of JSON.")]
 _File = Annotated[str | None, Parameter(help="a path or hf:OWNER/REPO/FILE.gguf; by default the default model.")]
 
 
 @app.command(name="list")
-def list_(*, json: _Json = False) -> None:
+def list_(*, json: Json = False) -> None:
     """List the default model, what was fetched from the hub, and the faster forms that espeer made.
 
     Example: espeer model list --json
@@ -45,7 +44,7 @@ def list_(*, json: _Json = False) -> None:
 
 
 @app.command
-def info(file: _File = None, /, *, json: _Json = False) -> None:
+def info(file: _File = None, /, *, json: Json = False) -> None:
     """Show what a model file holds, and which form of it a node would run.
 
     Example: espeer model info ./qwen.gguf
@@ -98,7 +97,7 @@ def info(file: _File = None, /, *, json: _Json = False) -> None:
 
 
 @app.command
-def bench(file: _File = None, /, *, json: _Json = False) -> None:
+def bench(file: _File = None, /, *, json: Json = False) -> None:
     """Time a model as a node runs it: prompts and answers in tokens a second, for each number of threads.
 
     Example: espeer model bench ./qwen.gguf
@@ -138,7 +137,7 @@ def bench(file: _File = None, /, *, json: _Json = False) -> None:
 
 
 @app.command
-def optimise(file: _File = None, /, *, dry_run: bool = False, undo: bool = False, json: _Json = False) -> None:
+def optimise(file: _File = None, /, *, dry_run: bool = False, undo: bool = False, json: Json = False) -> None:
     """Measure a file in several quantisations and use the fastest whose accuracy holds whenever it is loaded.
 
     Example: espeer model optimise ./qwen.gguf --dry-run
@@ -164,7 +163,9 @@ def optimise(file: _File = None, /, *, dry_run: bool = False, undo: bool = False
 
 
 def _optimise(path: Path, *, dry_run: bool, json: bool) -> None:
-    from espeer.lifecycle import optimise as search  # noqa: PLC0415 - as above
+    import trio  # noqa: PLC0415 - as above
+
+    from espeer.lifecycle import optimise as search  # noqa: PLC0415
 
     made_here = weights.cache_folder() / "models"
     if path.resolve().is_relative_to(made_here.resolve()):

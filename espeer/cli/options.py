@@ -21,6 +21,8 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
 Whole = Annotated[int, Parameter(converter=_whole)]
 """A whole number."""
 
+Json = Annotated[bool, Parameter(help="print one line of JSON.")]
+
 ConfigFile = Annotated[
     Path | None,
     Parameter(name="--config", help="file with settings, instead of $ESPEER_CONFIG or the user's own (see `espeer config`)."),
@@ -36,7 +38,7 @@ class Target:
         Path | None, Parameter(name="--data", help="the node's data folder; by default that of the settings.")
     ] = None
     config: ConfigFile = None
-    json: Annotated[bool, Parameter(help="print one line of JSON.")] = False
+    json: Json = False
 
     @property
     def data(self) -> Path:

