@@ -50,13 +50,23 @@ class KeyedSite:
 
 
 @contextmanager
+def at_work(folder: Path, *options: str | Path) -> Iterator[tuple[NodeProcess, str]]:
+    """A node in a process of its own, and the URL that it answers at."""
+    with Nodes(folder) as nodes:
+        node = nodes.start(folder / "d", "--http", "127.0.0.1:0", *options)
+        found = eventually("it says where it answers", lambda: re.search(r"http://127\.0\.0\.1:\d+", node.said()))
+        yield node, found.group()
+        node.stop()
+
+
+@contextmanager
 def keyed(folder: Path) -> Iterator[KeyedSite]:
+    """A node with a key, in a process of its own."""
     key = folder / "key"
     key.write_text(KEY)
     key.chmod(0o600)
-    with Nodes(folder) as nodes:
-        node = nodes.start(folder / "d", "--http", "127.0.0.1:0", "--http-key-file", key)
-        url = eventually("it says where it answers", lambda: re.search(r"http://127\.0\.0\.1:\d+", node.said())).group()
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}) as client:
-            yield KeyedSite(node, url, KEY, client)
-        node.stop()
+    with (
+        at_work(folder, "--http-key-file", key) as (node, url),
+        httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}) as client,
+    ):
+        yield KeyedSite(node, url, KEY, client)
