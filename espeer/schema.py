@@ -102,7 +102,14 @@ def _m005_tally(db: sqlite3.Connection) -> None:
         f"CREATE TRIGGER tally_new AFTER INSERT ON view BEGIN {_tallied('new', 1)}; END",
         f"""CREATE TRIGGER tally_changed AFTER UPDATE OF state ON view WHEN old.state != new.state
             BEGIN {_tallied("old", -1)}; {_tallied("new", 1)}; END""",
-        "CREATE INDEX records_by_method ON records (author, method) WHERE kind = 'experience' AND via != 'refined'",
+        # how many experiences of an author came about by a method, without condensates of ours
+        """CREATE TABLE authored (author BLOB NOT NULL, method TEXT NOT NULL, records INTEGER NOT NULL,
+            PRIMARY KEY (author, method)) STRICT, WITHOUT ROWID""",
+        """INSERT INTO authored SELECT author, method, count(*) FROM records
+            WHERE kind = 'experience' AND via != 'refined' GROUP BY 1, 2""",
+        """CREATE TRIGGER authored_new AFTER INSERT ON records WHEN new.kind = 'experience' AND new.via != 'refined'
+            BEGIN INSERT INTO authored VALUES (new.author, new.method, 1)
+            ON CONFLICT DO UPDATE SET records = records + 1; END""",
     ):
         db.execute(statement)
 

@@ -355,8 +355,7 @@ class Store:
 
     def method_counts(self, author: bytes) -> dict[str, int]:
         """Return how many experiences of ``author`` came about by each method; those that stand for others do not count."""
-        query = """SELECT method, count(*) FROM records
-            WHERE author = ? AND kind = 'experience' AND via != 'refined' GROUP BY 1 ORDER BY 1"""
+        query = "SELECT method, records FROM authored WHERE author = ? ORDER BY 1"
         return {row[0]: row[1] for row in self.rows(query, (author,))}
 
     def interactions(self) -> int:

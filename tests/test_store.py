@@ -211,7 +211,8 @@ def test_an_older_store_learns_when_its_records_were_made(tmp_path: Path, experi
     store.free(freed.id)
     store.write("UPDATE records SET data = x'c0' WHERE id = ?", (odd.id,))
     for undo in (  # what the steps from 3 on did
-        "DROP INDEX records_by_method",
+        "DROP TRIGGER authored_new",
+        "DROP TABLE authored",
         "DROP TRIGGER tally_new",
         "DROP TRIGGER tally_changed",
         "DROP TABLE tally",
@@ -223,6 +224,7 @@ def test_an_older_store_learns_when_its_records_were_made(tmp_path: Path, experi
     store.close()
     migrated = Store.open(tmp_path / "s.db")
     assert migrated.counts() == [("pumps", "active", 3)]
+    assert migrated.method_counts(kept.record.author) == {"distilled": 3}
     assert dict(map(reversed, migrated.created("pumps", without=""))) == {kept.id: kept.record.created, freed.id: 0, odd.id: 0}
 
 
@@ -269,3 +271,5 @@ def test_what_is_counted_is_what_is_there(tmp_path: Path, experience: Callable[.
     store.set_state(pumps[0].id, "active")
     assert store.counts() == counted() == [("pumps", "active", 4), ("valves", "evicted", 1)]
     assert store.interactions() == 0
+    assert store.method_counts(pumps[0].record.author) == {"distilled": 5}
+    assert store.method_counts(bytes(32)) == {}

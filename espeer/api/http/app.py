@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Security
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
-from espeer.api.http import data, events, faults, mcp, native, openai
+from espeer.api.http import data, events, faults, mcp, metrics, native, openai
 from espeer.api.http.feed import Feed
 from espeer.api.http.served import Served, served
 
@@ -36,10 +36,12 @@ def make_app(node: Served, *, version: str) -> FastAPI:
     )
     app.state.served = node
     app.state.feed = Feed(node)
+    app.state.metrics = metrics.Metrics(node)
     faults.install(app)
     app.add_api_route("/health", _health, methods=["GET"], tags=["operations"])
     for router in (native.router, data.router, openai.router):
         app.include_router(router, dependencies=[Security(_KEY)])
     app.include_router(mcp.make_router(node))
     app.include_router(events.router)
+    app.include_router(metrics.router, dependencies=[Security(_KEY)])
     return app

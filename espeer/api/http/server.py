@@ -11,7 +11,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as hypercorn_serve
 
 from espeer.api.http.app import make_app
-from espeer.api.http.guard import Guard
+from espeer.api.http.guard import App, Guard
 from espeer.api.http.served import Served
 from espeer.api.http.settings import HttpSettings
 from espeer.errors import AddressInUse
@@ -40,11 +40,12 @@ async def serve(node: Served, settings: HttpSettings, *, task_status: trio.TaskS
     app = make_app(node, version=importlib.metadata.version("espeer"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(app.state.feed.run)
-        await nursery.start(_serve, Guard(app, settings), config)
+        nursery.start_soon(app.state.metrics.run)
+        await nursery.start(_serve, app.state.metrics.http.around(Guard(app, settings)), config)
         task_status.started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-async def _serve(app: Guard, config: Config, *, task_status: trio.TaskStatus[Any]) -> None:
+async def _serve(app: App, config: Config, *, task_status: trio.TaskStatus[Any]) -> None:
     await hypercorn_serve(cast("Any", app), config, shutdown_trigger=trio.sleep_forever, task_status=task_status, mode="asgi")
 
 
