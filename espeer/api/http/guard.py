@@ -79,11 +79,6 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's request."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            return  # there is nothing here for websockets
         send = _with_headers(send, scope["path"])
         ticket = object()
         try:
@@ -94,7 +89,7 @@ class Guard:
             except trio.WouldBlock as error:
                 raise Refused(503, f"{MAX_UNDER_WAY} requests are under way already; try again later") from error
         except Refused as refused:
-            await _refuse(send, refused)
+            await refuse(send, refused)
             return
         except _Gone:
             return
@@ -143,8 +138,10 @@ class Guard:
                 421, f"this node is not called {host[:100]!r}; use its IP address or localhost, or start it with --http-name"
             )
         origin = headers.one("origin")
-        if origin and origin.lower() != f"{scope.get('scheme', 'http')}://{host.lower()}":
+        if origin and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):  # TLS may end at a proxy
             raise Refused(403, "a web page of another origin may not use this node")
+        if headers.one("content-length") and headers.one("transfer-encoding"):
+            raise Refused(400, "a body has a content-length or a transfer-encoding: who stands between may see another one")
         path = scope["path"]
         if self._key and path not in OPEN and not path.startswith(OPEN_FOLDER):
             scheme, _, shown = headers.one("authorization").partition(" ")
@@ -232,7 +229,8 @@ def _with_headers(send: Send, path: str) -> Send:
     return send_with_headers
 
 
-async def _refuse(send: Send, refused: Refused) -> None:
+async def refuse(send: Send, refused: Refused) -> None:
+    """Answer a request that goes no further."""
     body = json.dumps(error_body(str(refused), "Refused")).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
     if refused.status == HTTPStatus.UNAUTHORIZED:

@@ -1,24 +1,33 @@
-"""The HTTP server: a listening socket, and what answers on it."""
+"""The HTTP server: a listening socket, and what answers on it.
+
+Hypercorn (0.18), whose trio worker stood here, cannot be stopped while a client does not read what it is sent, and takes
+connections without end.
+"""
 
 import importlib.metadata
-import logging
 import socket
+from collections.abc import Mapping
+from functools import partial
 from ipaddress import IPv4Address
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
 
 from espeer.api.http.app import make_app
+from espeer.api.http.connection import Connection
 from espeer.api.http.guard import App, Guard
 from espeer.api.http.served import Served
 from espeer.api.http.settings import HttpSettings
 from espeer.errors import AddressInUse
+from espeer.log import get_logger
+
+MAX_CONNECTIONS: Final = 128
+"""Twice as many as there may be requests under way: the rest waits for one, or reads its head or its body."""
 
 _FURTHER_PORTS: Final = 20
 _BACKLOG: Final = 128
-_KEEP_ALIVE_SECONDS: Final = 30
+
+log = get_logger(__name__)
 
 
 async def serve(node: Served, settings: HttpSettings, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -26,27 +35,58 @@ async def serve(node: Served, settings: HttpSettings, *, task_status: trio.TaskS
 
     :raises AddressInUse: cannot listen there.
     """
-    listening = _listen(settings)
-    config = Config()
-    config.bind = [f"fd://{listening.fileno()}"]
-    config.backlog = _BACKLOG
-    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
-    config.include_server_header = False
-    config.accesslog = None
-    config.errorlog = logging.getLogger("espeer.http")
-    config.errorlog.setLevel(logging.WARNING)  # that it listens we say ourselves
-    host, port = listening.getsockname()[:2]
-    listening.detach()  # hypercorn takes it over by its number
-    app = make_app(node, version=importlib.metadata.version("espeer"))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(app.state.feed.run)
-        nursery.start_soon(app.state.metrics.run)
-        await nursery.start(_serve, app.state.metrics.http.around(Guard(app, settings)), config)
-        task_status.started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    listening = trio.SocketListener(trio.socket.from_stdlib_socket(_listen(settings)))
+    async with listening:
+        app = make_app(node, version=importlib.metadata.version("espeer"))
+        async with app.router.lifespan_context(app) as state, trio.open_nursery() as nursery:
+            nursery.start_soon(app.state.feed.run)
+            nursery.start_soon(app.state.metrics.run)
+            front = Front(app.state.metrics.http.around(Guard(app, settings)), state or {})
+            await nursery.start(partial(trio.serve_listeners, front.answer, [listening]))
+            host, port = listening.socket.getsockname()[:2]
+            task_status.started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-async def _serve(app: App, config: Config, *, task_status: trio.TaskStatus[Any]) -> None:
-    await hypercorn_serve(cast("Any", app), config, shutdown_trigger=trio.sleep_forever, task_status=task_status, mode="asgi")
+class Front:
+    """Answers connections, up to a bound; beyond it, the one gives way that has waited longest for a request to come.
+
+    :param state: what the app's lifespan left for its requests.
+    """
+
+    def __init__(self, app: App, state: Mapping[str, Any], *, most: int = MAX_CONNECTIONS) -> None:
+        self._app = app
+        self._state = state
+        self._most = most
+        self._open = 0
+        self._waiting: dict[trio.CancelScope, None] = {}  # those that have waited longest come first
+
+    async def answer(self, stream: trio.abc.HalfCloseableStream) -> None:
+        """Answer what comes over a connection, until it ends."""
+        if self._open >= self._most and not self._make_room():
+            log.debug("a connection was closed: there are too many", most=self._most)
+            await trio.aclose_forcefully(stream)
+            return
+        self._open += 1
+        try:
+            with trio.CancelScope() as scope:
+                await Connection(self._app, stream, self._state, partial(self._waits, scope)).run()
+        finally:
+            self._open -= 1
+            self._waiting.pop(scope, None)
+
+    def _waits(self, scope: trio.CancelScope, waits: bool) -> None:
+        if waits:
+            self._waiting[scope] = None
+        else:
+            self._waiting.pop(scope, None)
+
+    def _make_room(self) -> bool:
+        oldest = next(iter(self._waiting), None)
+        if oldest is None:
+            return False
+        del self._waiting[oldest]
+        oldest.cancel()
+        return True
 
 
 def _listen(settings: HttpSettings) -> socket.socket:
