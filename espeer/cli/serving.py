@@ -12,6 +12,7 @@ import trio
 from espeer import log
 from espeer.api.http.settings import HttpSettings
 from espeer.cli.show import print_json
+from espeer.cli.supervised import READY, STOPPING, stay_alive, tell
 from espeer.config import Config, Role
 from espeer.folder import socket_path
 from espeer.settings import Service
@@ -63,6 +64,8 @@ async def _run(config: Config, web: HttpSettings | None, *, json: bool) -> None:
         async with Node(config) as running, background() as nursery:
             await nursery.start(control.serve, running, socket_path(config.data))
             served.up(running)
+            tell(READY)
+            nursery.start_soon(stay_alive)
             try:
                 if json:
                     print_json({"peer_id": running.identity.peer_id, "addresses": running.addresses(), "http": url})
@@ -73,6 +76,7 @@ async def _run(config: Config, web: HttpSettings | None, *, json: bool) -> None:
                 sys.stdout.flush()
                 await trio.sleep_forever()
             finally:
+                tell(STOPPING)
                 served.down()
 
 
