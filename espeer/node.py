@@ -1,5 +1,6 @@
 """The node: opens the parts, owns their tasks, closes them in order."""
 
+import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
@@ -436,6 +437,7 @@ class Node:
         """Return how the node is doing."""
         parts = self._parts
         return Status(
+            version=importlib.metadata.version("espeer"),
             peer_id=parts.identity.peer_id,
             addresses=tuple(self.addresses()),
             network_name=self.config.network,

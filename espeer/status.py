@@ -28,6 +28,7 @@ class Retracted:
 class Status:
     """How a node is doing.
 
+    :ivar version: of espeer.
     :ivar role: "peer", "server" or "client".
     :ivar private: whether only nodes with the network's key can connect.
     :ivar prompts: version of the prompts, :data:`espeer.lifecycle.prompts.VERSION`.
@@ -43,6 +44,7 @@ class Status:
     :ivar network: what went over the network since the start.
     """
 
+    version: str
     peer_id: str
     addresses: tuple[str, ...]
     network_name: str

@@ -18,17 +18,25 @@ MAX_REPLY: Final = 64 * 1024 * 1024
 
 
 def request(
-    data: Path, verb: str, params: Mapping[str, Any] | None = None, *, on_piece: Callable[[str], None] | None = None
+    data: Path,
+    verb: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    on_piece: Callable[[str], None] | None = None,
+    seconds: float | None = None,
 ) -> Any:
     """Have the node on the data folder do something, and return its result.
 
     :param on_piece: called with each piece of an answer as it comes.
+    :param seconds: how long to wait for each part of the reply; None for as long as it takes.
     :raises InputError: a text is not UTF-8, or far too long.
     :raises NodeNotRunning: no node runs on that folder.
+    :raises TimeoutError: the node says nothing for so long.
     :raises RemoteError: the node answered with an error, whose message this carries.
     """
     line = encoded(verb, params or {})
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(seconds)
         try:
             connection.connect(str(socket_path(data)))
         except OSError as error:

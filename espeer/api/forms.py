@@ -294,6 +294,7 @@ class Count(TypedDict):
 class Status(TypedDict):
     """How a node is doing."""
 
+    version: Annotated[str, Field(description="Version of espeer.")]
     peer_id: PeerId
     addresses: Annotated[list[str], Field(description="Multiaddrs that other nodes can join by.")]
     network_name: Annotated[str, Field(description="The network's name.")]

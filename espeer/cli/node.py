@@ -5,12 +5,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from espeer.api.http.settings import DEFAULT_ADDRESS, HttpSettings
+from espeer.api.http.settings import of_service
 from espeer.cli.flags import NO_FLAGS, Flags, given
 from espeer.cli.options import ConfigFile
 from espeer.errors import ConfigError
-from espeer.settings import Service
-from espeer.sources import Chosen, choose, secret, ticket_from
+from espeer.sources import Chosen, choose, ticket_from
 
 
 def node(
@@ -40,19 +39,7 @@ def node(
         given_flags["log_level"] = "debug"
     chosen = choose(config, flags=given_flags)
     service = chosen.service()
-    serve(chosen.config(join=_ticket(chosen)), _http_settings(service), service, json=json)
-
-
-def _http_settings(service: Service) -> HttpSettings | None:
-    if service.http == "off":
-        return None
-    if service.http_key and service.http_key_file:
-        raise ConfigError("http-key and http-key-file are both given; give one of them")
-    key = service.http_key
-    if service.http_key_file:
-        key = secret(service.http_key_file, "an HTTP key; make one with: openssl rand -hex 32")
-    free = service.http == "auto"
-    return HttpSettings(address=DEFAULT_ADDRESS if free else service.http, next_port=free, key=key, names=service.http_names)
+    serve(chosen.config(join=_ticket(chosen)), of_service(service), service, json=json)
 
 
 def _ticket(chosen: Chosen) -> str:

@@ -40,7 +40,7 @@ def helped(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_there_are_verbs() -> None:
-    assert {"node", "ask", "experiences why", "config show", "completion"} <= set(VERBS)
+    assert {"node", "ask", "experiences why", "config show", "doctor", "completion"} <= set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)

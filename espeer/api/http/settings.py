@@ -1,10 +1,12 @@
-"""Where a node answers HTTP, and whom (pure)."""
+"""Where a node answers HTTP, and whom."""
 
 import ipaddress
 from dataclasses import dataclass, field
 from typing import Final
 
 from espeer.errors import ConfigError
+from espeer.settings import Service
+from espeer.sources import secret
 
 DEFAULT_PORT: Final = 7741
 DEFAULT_ADDRESS: Final = f"127.0.0.1:{DEFAULT_PORT}"
@@ -52,6 +54,22 @@ class HttpSettings:
     def port(self) -> int:
         """The port to listen on."""
         return _parsed(self.address)[1]
+
+
+def of_service(service: Service) -> HttpSettings | None:
+    """Return the settings as `espeer node` was given them; None for no HTTP.
+
+    :raises ConfigError: they cannot be used, or the file with the key cannot be read.
+    """
+    if service.http == "off":
+        return None
+    if service.http_key and service.http_key_file:
+        raise ConfigError("http-key and http-key-file are both given; give one of them")
+    key = service.http_key
+    if service.http_key_file:
+        key = secret(service.http_key_file, "an HTTP key; make one with: openssl rand -hex 32")
+    free = service.http == "auto"
+    return HttpSettings(address=DEFAULT_ADDRESS if free else service.http, next_port=free, key=key, names=service.http_names)
 
 
 def _parsed(address: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:

@@ -1,0 +1,1 @@
+"""Looks for the usual faults of a node, and changes nothing."""
