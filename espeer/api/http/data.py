@@ -22,7 +22,7 @@ _WRITES: Final = faults.documented(507)
 router = APIRouter(
     prefix="/api",
     tags=["records"],
-    responses=faults.documented(400, 401, 403, 408, 413, 421, 422, 500, 503),
+    responses=faults.documented(422),
     generate_unique_id_function=lambda route: route.name,
 )
 

@@ -28,7 +28,7 @@ Capture = Annotated[
 _FROM_MODEL: Final = faults.documented(504, 507)
 _CHUNK, _DONE = "chunk", "done"
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"], responses=faults.documented(400, 401, 403, 404, 408, 413, 421, 500, 503))
+router = APIRouter(prefix="/v1", tags=["OpenAI"], responses=faults.documented(404))
 _started = int(time.time())
 
 

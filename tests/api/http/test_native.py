@@ -215,6 +215,14 @@ async def test_what_cannot_be_is_refused_in_one_form_and_the_node_lives_on(tmp_p
         assert (await client.get("/api/status")).is_success
 
 
+async def test_no_cache_keeps_what_is_answered(tmp_path: Path) -> None:
+    async with here(tmp_path) as (_, client):
+        for path in ("/health", "/api/status", "/api/nothing", "/v1/models", "/v1/models/none", "/openapi.json"):
+            assert (await client.get(path)).headers["cache-control"] == "no-store"
+        refused = await client.get("/api/status", headers={"host": "example.org"})
+        assert (refused.status_code, refused.headers["cache-control"]) == (421, "no-store")
+
+
 async def test_a_whole_number_may_be_written_with_a_point(tmp_path: Path) -> None:
     async with here(tmp_path) as (_, client):
         assert (await client.post("/api/recall", json={"query": "E42", "k": 5.0})).json() == []
@@ -234,6 +242,8 @@ async def test_a_client_says_that_it_holds_nothing(tmp_path: Path) -> None:
             ("refine", {"json": {}}),
             ("refine/preview", {"json": {}}),
             ("refinements/1/undo", {"json": None}),
+            ("experiences/ab/retract", {"json": None}),
+            ("export", {}),
         ):
             status, error = await refusal(client, path, **request)
             assert (status, error["type"]) == (400, "InputError")
