@@ -288,3 +288,7 @@ def test_the_file_that_init_writes_sets_nothing_and_uncommented_the_defaults(
     assert set(chosen.values) == set(SETTINGS)
     assert chosen.config() == Config()
     assert chosen.service() == Service()
+
+
+def test_the_file_for_the_service_can_be_used() -> None:
+    choose(Path(__file__).parents[1] / "ops" / "espeer.toml", env={}).config()

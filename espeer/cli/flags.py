@@ -62,7 +62,7 @@ def given(flags: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not _absent(SETTINGS[name])}
 
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a type checker cannot know a class that is made from a table
     Flags = Any
 else:
     Flags = Parameter(name="*")(

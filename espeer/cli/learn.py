@@ -39,14 +39,15 @@ def learn(
     """
     if bool(text) == bool(file):
         raise InputError("give a text or --file, one of the two")
+    data = target.data
     if file:
-        items = list(_items(file, request(target.data, "status")["types"]))
-        learnt = [request(target.data, "learn", item) for item in items]
+        items = list(_items(file, request(data, "status")["types"]))
+        learnt = [request(data, "learn", item) for item in items]
         if wait:
-            request(target.data, "flush")
+            request(data, "flush")
     else:
         item = {"text": read_text(text), "response": response, "feedback": feedback, "type": type}
-        learnt = [request(target.data, "learn", item | {"wait": wait})]
+        learnt = [request(data, "learn", item | {"wait": wait})]
     if target.json:
         print_json(learnt if file else learnt[0])
     elif wait and not file:
