@@ -95,13 +95,19 @@ def restore(backup: Path, data: Path) -> Backup:
         if data.exists() and not (data.is_dir() and not any(data.iterdir())):
             raise InputError(f"{data} is not empty; name a new folder with --data")
         data.parent.mkdir(parents=True, exist_ok=True)
-        with _aside(data) as work:
+        there = data.exists()
+        with _aside(data if there else data.parent) as work:  # the parent may be another user's
             told = _extract(backup, work)
             records = _check_store(work / _STORE)
             peer_id = load_existing(work / _IDENTITY).peer_id
             ownfile.keep_names(work)
-            work.rename(data)  # over a folder only if that is empty
-        ownfile.keep_names(data.parent)
+            if there:
+                data.chmod(0o700)
+                for name in sorted(told["files"], key=lambda name: name == _STORE):
+                    (work / name).rename(data / name)
+            else:
+                work.rename(data)
+        ownfile.keep_names(data if there else data.parent)
     except (tarfile.TarError, EOFError, KeyError) as error:
         raise StoreDamaged(f"{backup} is damaged, or not a backup; take another one") from error
     except OSError as error:
@@ -110,9 +116,9 @@ def restore(backup: Path, data: Path) -> Backup:
 
 
 @contextmanager
-def _aside(data: Path) -> Iterator[Path]:
-    """Make a folder beside another, of mode 0700, that is gone in the end if nobody renamed it."""
-    with tempfile.TemporaryDirectory(prefix=f".{data.name[:64]}.", dir=data.parent) as outer:
+def _aside(parent: Path) -> Iterator[Path]:
+    """Make a folder of mode 0700 somewhere in another; it is gone in the end if nobody renamed it."""
+    with tempfile.TemporaryDirectory(prefix=".espeer-", dir=parent) as outer:
         work = Path(outer) / "data"
         work.mkdir(mode=0o700)
         yield work

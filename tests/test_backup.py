@@ -16,7 +16,7 @@ from espeer import backup as backup_module
 from espeer.backup import back_up, restore
 from espeer.errors import ConfigError, EspeerError, InputError, StoreDamaged, StoreVersionError
 from espeer.schema import MIGRATIONS
-from espeer.store import Store
+from espeer.store import APPLICATION_ID, Store
 
 
 @pytest.fixture
@@ -113,8 +113,11 @@ def test_two_that_make_the_same_file_do_not_overwrite_each_other(tmp_path: Path)
 
 def test_an_empty_folder_will_do(data: Path, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir(mode=0o755)
+    inode = (tmp_path / "b").stat().st_ino
     restore(made(data, tmp_path / "b.tar"), tmp_path / "b")
-    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o700
+    found = (tmp_path / "b").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_ino) == (0o700, inode)  # its parent may not be ours to change
+    assert names(tmp_path / "b") == ["espeer.db", "identity.key", "membership"]
 
 
 def repacked(file: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
@@ -186,9 +189,13 @@ def test_a_cut_off_backup_is_refused(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_backup_of_an_older_schema_is_migrated_by_the_next_start(data: Path, tmp_path: Path) -> None:
-    with sqlite3.connect(data / "espeer.db") as db:
-        db.execute("DROP TABLE submissions")
-        db.execute("DELETE FROM _migrations WHERE number >= 4")
+    (data / "espeer.db").unlink()
+    with sqlite3.connect(data / "espeer.db") as db:  # of the first schema
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("CREATE TABLE _migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT")
+        MIGRATIONS[0](db)
+        db.execute("INSERT INTO _migrations VALUES (1, 'first')")
+    db.close()
     restore(made(data, tmp_path / "b.tar"), tmp_path / "b")
     store = Store.open(tmp_path / "b" / "espeer.db")
     assert store.row("SELECT max(number) FROM _migrations", ()) == (len(MIGRATIONS),)

@@ -67,6 +67,8 @@ def test_every_older_store_is_migrated_with_all_that_is_in_it(tmp_path: Path, ex
         assert store.experience_of(1) == records[0].id
         assert store.used_for(2) == [records[0].id]
         assert dict(map(reversed, store.created("pumps", without=""))) == {s.id: s.record.created for s in records}
+        assert sum(number for _, _, number in store.counts()) == 2
+        assert store.method_counts(records[0].record.author) == {"distilled": 2}
         replica = Replica(store, types=["pumps"], clock=lambda: 10)
         assert len(replica.recall("What is E42?", 5)) == (1 if schema >= 2 else 2)
         store.close()
@@ -75,7 +77,7 @@ def test_every_older_store_is_migrated_with_all_that_is_in_it(tmp_path: Path, ex
 
 
 def test_the_fixtures_know_of_every_step() -> None:
-    assert len(MIGRATIONS) == 4, "put rows of the new step's tables into old_store() first"
+    assert len(MIGRATIONS) == 5, "put rows of the new step's tables into old_store() first"
 
 
 KILLED = """
