@@ -191,10 +191,10 @@ def _endings() -> Iterator[str]:
         yield from get_args(part)
 
 
-def of_status(status: Status, *, version: str) -> Iterator[Metric]:
+def of_status(status: Status) -> Iterator[Metric]:
     """Tell of a node's status. What a node of its kind does not have is left out: a network offline, say."""
     labels = {
-        "version": version,
+        "version": status.version,
         "model": status.model,
         "role": status.role,
         "network": status.network_name,

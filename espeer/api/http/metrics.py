@@ -1,6 +1,5 @@
 """``/metrics`` for Prometheus, and what is counted of HTTP itself."""
 
-import importlib.metadata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -10,6 +9,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
+from espeer.api.http import faults
 from espeer.api.http.guard import OPEN_FOLDER, App, Message, Receive, Scope, Send
 from espeer.api.http.mcp import PATH as MCP_PATH
 from espeer.api.http.served import Served, ServedNode
@@ -19,10 +19,11 @@ from espeer.tasks import in_thread
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER: Final = "other"
 _ABORTED: Final = "aborted"
-_VERSION: Final = importlib.metadata.version("espeer")
 _process: Final = ProcessCollector(registry=None)
 
-router = APIRouter(tags=["operations"])
+_TEXT: Final = {"schema": {"type": "string"}}
+
+router = APIRouter(tags=["operations"], responses=faults.documented(400, 401, 403, 408, 413, 421, 500, 503))
 
 
 class Counted:
@@ -120,7 +121,11 @@ class _Gathered:
         yield from _process.collect()
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "Metrics.", "content": {"text/plain": _TEXT, "application/openmetrics-text": _TEXT}}},
+)
 async def metrics(request: Request, node: ServedNode) -> Response:
     """Tell Prometheus how the node is, in its text format or as OpenMetrics."""
     counted: Metrics = request.app.state.metrics
@@ -129,7 +134,7 @@ async def metrics(request: Request, node: ServedNode) -> Response:
     registry.register(
         _Gathered(
             [
-                *of_status(status, version=_VERSION),
+                *of_status(status),
                 *of_peers(peers, status.types),
                 *counted.meter.collect(),
                 *counted.http.collect(),

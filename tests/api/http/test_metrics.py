@@ -93,6 +93,7 @@ def everything() -> list[Metric]:
         types=("pumps",),
         model="fake",
         prompts=1,
+        version="1",
         peers=1,
         records=(("pumps", "active", 3),),
         store_bytes=4096,
@@ -108,7 +109,7 @@ def everything() -> list[Metric]:
     meter = Meter()
     meter.hear(Answered(7, ("ab",), "stop", 20.0, 120.0, 30, 10))
     peers = [PeerView("12D3", (), ("pumps",), ("pumps",), 30.0)]
-    return [*of_status(status, version="1"), *of_peers(peers, status.types), *meter.collect()]
+    return [*of_status(status), *of_peers(peers, status.types), *meter.collect()]
 
 
 class Gathered:
