@@ -211,6 +211,17 @@ def test_states_of_what_is_gone_are_removed(folder: Path) -> None:
     assert len(list(folder.iterdir())) == 3
 
 
+def test_states_that_are_to_be_forgotten_are_removed(folder: Path) -> None:
+    keys = [StateKey("a model", bytes(32), name, 1) for name in ("", "kept", "go", "gone", "gone:40")]
+    spill = Spill(folder, LIMIT)
+    for key in keys:
+        spill.put(key, b"state")
+    spill.forget(["gone", "never there"])
+    for one in (spill, Spill(folder, LIMIT)):
+        assert [key for key in keys if key in one] == keys[:3]
+    assert len(list(folder.iterdir())) == 3
+
+
 def test_no_room_empties_the_folder(folder: Path) -> None:
     Spill(folder, LIMIT).put(KEY, b"state")
     assert not Spill(folder, 0).put(KEY, b"state")

@@ -1,5 +1,7 @@
 """KV states in memory: what is kept, what goes first, and what comes back from the spill."""
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -38,6 +40,9 @@ class Memory:
             return False
         self.values[key] = value
         return True
+
+    def forget(self, sources: Collection[str]) -> None:
+        self.values = {key: value for key, value in self.values.items() if key.note.partition(":")[0] not in sources}
 
     def statistics(self) -> dict[str, int]:
         return {"entries": len(self.values)}
@@ -177,6 +182,21 @@ def test_flushing_does_not_wait_for_a_spill_that_refuses() -> None:
     assert set(spill.values) == {note("b")}
     assert states.flush() == 0
     assert states.get(note("a")) == b"aaa"
+
+
+def test_what_is_forgotten_is_nowhere_and_makes_room() -> None:
+    memory = Memory()
+    states = States(LIMIT, memory)
+    kept, gone = [prefix(0), note("ab"), note("b")], [note("a"), note("a", 1), note("a:7")]
+    for key in (*gone, *kept):
+        states.put(key, b"x")
+    states.flush(4)
+    states.forget({"a"})
+    assert [key for key in (*kept, *gone) if key in states] == kept
+    assert not memory.values.keys() & set(gone)
+    assert states.statistics()["bytes"] == 3
+    states.flush()
+    assert set(memory.values) == set(kept)
 
 
 def test_flushing_without_a_spill_does_nothing() -> None:
