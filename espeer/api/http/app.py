@@ -8,7 +8,7 @@ from fastapi.security import HTTPBearer
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from espeer.api.http import data, events, faults, mcp, metrics, native, openai
+from espeer.api.http import dashboard, data, events, faults, mcp, metrics, native, openai
 from espeer.api.http.feed import Feed
 from espeer.api.http.served import Phase, Served, served
 
@@ -60,4 +60,5 @@ def make_app(node: Served, *, version: str) -> FastAPI:
         app.include_router(router, dependencies=[Security(_KEY)], responses=_ANYWHERE)
     app.include_router(mcp.make_router(node))
     app.include_router(events.router)
+    app.include_router(dashboard.router)
     return app

@@ -130,6 +130,8 @@ class Feed:
         """
         if len(self._watchers) >= MAX_WATCHERS:
             raise TooManyWatchers(f"{MAX_WATCHERS} clients watch this node already; close one of its dashboards")
+        if not self._watchers:
+            self._snapshots.clear()  # nobody looked since
         watcher = self._watcher(last_id)
         watcher.snapshots.update(self._snapshots)
         self._watchers.add(watcher)

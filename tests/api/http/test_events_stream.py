@@ -7,11 +7,13 @@ import pytest
 import trio
 from watching import PATIENCE, site, watching
 
+from espeer import Config, FakeModel, Node
 from espeer.api.http import events as events_module
 from espeer.api.http import feed
 from espeer.api.http.feed import Feed, Happening, Watcher
 from espeer.api.http.served import Served
 from espeer.events import Linked
+from espeer.tasks import background
 
 LEARNT = "Pump P7 shows E42."
 
@@ -43,6 +45,24 @@ async def test_how_things_stand_is_told_again_when_it_has_changed(tmp_path: Path
         while not (status := (await events.next("status"))[2])["records"]:
             pass
         assert status["store_bytes"] > 0
+
+
+async def test_who_is_the_first_to_come_back_is_not_told_how_things_stood_long_ago(tmp_path: Path) -> None:
+    served = Served()
+    feed = Feed(served)
+    async with Node(Config(data=tmp_path, offline=True), model=FakeModel()) as node, background() as nursery:
+        nursery.start_soon(feed.run)
+        served.up(node)
+        with feed.watched("") as watcher:
+            assert await watcher.news(PATIENCE)
+            assert watcher.snapshots["status"]["records"] == []
+            with feed.watched("") as other:
+                assert set(other.snapshots) == {"status", "peers"}
+        await node.learn(LEARNT, wait=True)
+        with feed.watched("") as watcher:
+            assert watcher.snapshots == {}
+            assert await watcher.news(PATIENCE)
+            assert watcher.snapshots["status"]["records"] != []
 
 
 async def test_a_page_that_comes_later_knows_what_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
