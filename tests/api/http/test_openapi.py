@@ -111,14 +111,18 @@ def _is_described(said: Json) -> bool:
 
 def test_it_does_what_it_says(site: KeyedSite, description: Json) -> None:
     node = site.node
-    for text in ("Pump P7 shows E42.", "Pump P7 shows E42 on cold days."):
-        node.ask("learn", text=text, feedback="Purge the line.", wait=True)
+    learnt = node.ask("learn", text="Pump P7 shows E42.", feedback="Purge the line.", wait=True)["experience"]
+    run = node.ask("refine")["run"]
     for part in inside(description):  # types are to be ones that it holds, mostly
         if part.get("pattern", "").startswith("^[a-z0-9-]"):
             part["enum"] = ["general"]
     answer = node.ask("ask", question="What does E42 mean?")["id"]
     description["components"]["schemas"]["Feedback"]["example"] = {"answer": answer, "good": True}
-    description["paths"]["/api/answers/{number}"]["get"]["parameters"][0]["example"] = answer
+    there = {"id": learnt, "number": answer, "run": run}
+    for _, operation in operations(description):
+        for parameter in operation.get("parameters", ()):
+            if parameter["name"] in there:
+                parameter["example"] = there[parameter["name"]]
     schema = schemathesis.openapi.from_dict(description, config=settings(site))
     failures: list[str] = []
     statuses: set[str] = set()
