@@ -1,5 +1,6 @@
 """The `espeer` command: the verbs, and what becomes of errors."""
 
+import gc
 import sys
 from typing import Annotated, Any
 
@@ -119,7 +120,9 @@ def main() -> None:
     """Run the command line."""
     if all(word.startswith("-") for word in sys.argv[1:]):  # the help of the whole, which tells of each verb
         app.resolved_commands()
-    sys.exit(app.meta())
+    code = app.meta()
+    gc.freeze()  # else Python looks through all objects for cycles before it ends: half a second of a node's, for nothing
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,12 @@ def codes_learnt(node: NodeProcess) -> set[str]:
     return {held["text"].split()[0] for held in node.ask("experiences")}
 
 
+def work_seconds(node: NodeProcess) -> float:
+    """How long it has kept a core busy, whatever else the machine does: proc(5), utime and stime."""
+    fields = Path(f"/proc/{node.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 # -- starting and stopping
 
 
@@ -51,6 +57,15 @@ def test_a_signal_stops_a_node(nodes: Nodes, tmp_path: Path) -> None:
     second.stop(signal.SIGINT)
     eventually("the other one noticed", lambda: not first.ask("peers"))
     first.stop(signal.SIGTERM)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not tell of a process that ended")
+def test_stopping_is_little_work(nodes: Nodes, tmp_path: Path) -> None:
+    node = nodes.start(tmp_path / "d", "--http", "127.0.0.1:0")
+    before = work_seconds(node)
+    node.process.send_signal(signal.SIGINT)
+    os.waitid(os.P_PID, node.process.pid, os.WEXITED | os.WNOWAIT)
+    assert work_seconds(node) - before < 0.35  # 0.65 s where Python takes its objects apart one by one
 
 
 @pytest.mark.model
