@@ -29,6 +29,7 @@ _LIST: Final = "espeer-backup.json"
 _FORMAT: Final = 1
 _MAX_LIST: Final = 64 * 1024
 _MAX_SMALL: Final = 16 * 1024 * 1024
+_MAX_CREATED: Final = 2**47  # milliseconds; datetime goes on for another 3,500 years
 _BLOCK: Final = 1024 * 1024
 _STORE: Final = store_path(Path()).name
 _IDENTITY: Final = identity_path(Path()).name
@@ -108,7 +109,7 @@ def restore(backup: Path, data: Path) -> Backup:
             else:
                 work.rename(data)
         ownfile.keep_names(data if there else data.parent)
-    except (tarfile.TarError, EOFError, KeyError) as error:
+    except (tarfile.TarError, EOFError, KeyError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise StoreDamaged(f"{backup} is damaged, or not a backup; take another one") from error
     except OSError as error:
         raise StoreError(f"cannot restore {backup} to {data}: {error.strerror}; see that there is room") from error
@@ -169,12 +170,18 @@ def _extract(backup: Path, work: Path) -> dict[str, Any]:
     with tarfile.open(backup, mode="r:") as tar:
         told = _list(tar)
         for name, listed in told["files"].items():
-            content = tar.extractfile(name)
+            entry = tar.getmember(name)
+            content = tar.extractfile(entry) if _is_plain(entry, listed["bytes"]) else None
             if content is None:
-                raise StoreDamaged(f"{backup} is damaged: {name} is not a file in it")
+                raise StoreDamaged(f"{backup} is damaged: {name} is not a file in it, or not as long as it was")
             if _save(content, work / name) != (listed["bytes"], listed["sha256"]):
                 raise StoreDamaged(f"{backup} is damaged: {name} is not as it was written; take another backup")
     return told
+
+
+def _is_plain(entry: tarfile.TarInfo, size: int) -> bool:
+    """Whether an entry is a file of that size: no link, and none with holes, which a few bytes can make as large as the disk."""
+    return entry.isreg() and not entry.issparse() and entry.size == size
 
 
 def _list(tar: tarfile.TarFile) -> dict[str, Any]:
@@ -185,14 +192,17 @@ def _list(tar: tarfile.TarFile) -> dict[str, Any]:
     """
     try:
         first = tar.next()
-        content = tar.extractfile(first) if first and first.name == _LIST else None
+        content = tar.extractfile(first) if first and first.name == _LIST and _is_plain(first, first.size) else None
         told: Any = json.loads(content.read(_MAX_LIST)) if content else None
     except (ValueError, RecursionError):
         told = None
     match told:
         case {"format": int(format_), "schema": int(schema)} if format_ > _FORMAT or schema > len(MIGRATIONS):
             raise StoreVersionError(f"{tar.name!s} was made by a newer espeer; upgrade espeer")
-        case {"format": 1, "created": int(), "files": dict(files)} if {_STORE, _IDENTITY} <= files.keys() <= {_STORE, *_SMALL}:
+        case {"format": 1, "created": int(created), "files": dict(files)} if {_STORE, _IDENTITY} <= files.keys() <= {
+            _STORE,
+            *_SMALL,
+        } and (0 <= created < _MAX_CREATED):
             for name, listed in files.items():
                 match listed:
                     case {"bytes": int(size), "sha256": str()} if size <= _MAX_SMALL or name == _STORE:
@@ -222,8 +232,26 @@ def _check_store(path: Path) -> int:
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
             ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+            if ours and not _programs(db) <= _our_programs():
+                raise StoreDamaged("the database in the backup holds what espeer did not put there; take another backup")
             if not ours or db.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
                 raise StoreDamaged("the database in the backup is damaged; take another backup")
             return int(db.execute("SELECT count(*) FROM records").fetchone()[0])
     except sqlite3.Error as error:
         raise StoreDamaged(f"the database in the backup is damaged ({error}); take another backup") from error
+
+
+def _programs(db: sqlite3.Connection) -> set[tuple[str, str]]:
+    """What in a database is done by itself: triggers, views and virtual tables, with their text."""
+    return set(
+        db.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'view') OR type = 'table' AND rootpage = 0"
+        ).fetchall()
+    )
+
+
+def _our_programs() -> set[tuple[str, str]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        for step in MIGRATIONS:
+            step(db)
+        return _programs(db)

@@ -165,8 +165,11 @@ class Setting:
         try:
             made = self.choices[self.choices.index(value)] if self.choices else _made(self.kind, value)
         except ValueError as error:
-            shown = "not what it can be" if self.secret else json.dumps(value, default=str, ensure_ascii=False)[:80]
-            table = "; the file has no [tables]" if isinstance(value, dict) else ""
+            if isinstance(value, dict):  # can be nested deeper than json goes
+                shown, table = "a table", "; the file has no [tables]"
+            else:
+                shown = "not what it can be" if self.secret else json.dumps(value, default=str, ensure_ascii=False)[:80]
+                table = ""
             raise ValueError(f"is {shown}; give {self.wanted}{table}") from error
         return folder / made if folder and self.kind is Path else made
 
@@ -204,7 +207,12 @@ def _made(kind: Any, value: Any) -> Any:
         raise ValueError(value)
     if kind is bytes:
         return bytes.fromhex(value)
-    return Path(value).expanduser() if kind is Path else kind(value)
+    if kind is Path:
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:  # ~ of a user who is not there
+            raise ValueError(value) from error
+    return kind(value)
 
 
 def _settings(owner: type) -> dict[str, Setting]:

@@ -20,7 +20,9 @@ _NO_SETTINGS: Final = frozenset({places.HOME, places.CONFIG, "ESPEER_DATA"})
 """Variables that say something else: where files are, and where the experiments' data sets are."""
 _OF_A_SERVICE: Final = re.compile(r"ESPEER_(SERVICE|PORT)(_|$)")
 """Kubernetes gives these to all containers beside a service that is called espeer."""
-_MAX_FILE: Final = 1024 * 1024
+_MAX_FILE: Final = 64 * 1024
+_MAX_DOTS: Final = 1000
+"""The most full stops in a line: tomllib takes time with the square of a key's parts."""
 _OTHERS_CAN_READ: Final = 0o077
 
 
@@ -146,11 +148,14 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     values, origins, wrong = {}, {}, []
     text = _text(path)
     for key, value in _parsed(path, text).items():
+        if wrong and key not in SETTINGS:
+            wrong.append(key)  # is only counted
+            continue
         where = f"{path}:{_line(text, key)}"
         try:
             setting = SETTINGS[key]
         except KeyError:
-            wrong.append(f"{where}: {key} is not a setting{_suggested(key, SETTINGS)}")
+            wrong.append(f"{where}: {key if key.isprintable() else ascii(key)} is not a setting{_suggested(key, SETTINGS)}")
             continue
         try:
             values[key] = setting.from_toml(value, path.absolute().parent)
@@ -192,19 +197,23 @@ def _text(path: Path) -> str:
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+        raise ConfigError(f"{path} has a line with more than {_MAX_DOTS:,} full stops; write lists on several lines")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         where = f"{path}:{found[1]}" if found else str(path)
         raise ConfigError(f"{where}: not TOML: {error}") from error
+    except ValueError as error:  # not TOML's own: a number of thousands of digits
+        raise ConfigError(f"{path} holds a number that nothing can be set to") from error
     except RecursionError as error:
         raise ConfigError(f"{path} is nested far too deep") from error
 
 
 def _line(text: str, key: str) -> int:
     """The line at which a key stands, counted from 1. tomllib does not tell; a table's name counts, too."""
-    pattern = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""")
+    pattern = re.compile(rf"""[\[\s]*+["']?{re.escape(key)}["']?\s*+[=.\]]""")
     return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
 
 

@@ -1,5 +1,6 @@
 """Backups: whole, of one moment, never over anything; and what is put back is checked."""
 
+import hashlib
 import io
 import json
 import sqlite3
@@ -162,6 +163,90 @@ def test_what_is_damaged_is_refused(data: Path, tmp_path: Path, change: Callable
     with pytest.raises(StoreDamaged, match=r"^[^\n]*(damaged|not a backup)[^\n]*$"):
         restore(changed, tmp_path / "b")
     assert names(tmp_path) == ["a", "b.tar", "changed.tar"]
+
+
+def hostile(file: Path, name: str, entry: tarfile.TarInfo, content: bytes = b"", **listed: object) -> Path:
+    """Write a backup anew with another entry of that name, listed as it wants."""
+    made = file.with_name("hostile.tar")
+    with tarfile.open(file) as old, tarfile.open(made, "w", format=tarfile.PAX_FORMAT) as new:
+        for part in old:
+            inside = old.extractfile(part).read()  # type: ignore[union-attr]
+            if part.name == "espeer-backup.json":
+                told = json.loads(inside)
+                told["files"][name] |= listed
+                inside = json.dumps(told).encode()
+            if part.name != name:
+                part.size = len(inside)
+                new.addfile(part, io.BytesIO(inside))
+        entry.name = name
+        new.addfile(entry, io.BytesIO(content))
+    return made
+
+
+def test_a_file_with_holes_fills_no_disk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+
+    def save(content: object, path: Path) -> tuple[int, str]:
+        saved.append(1)
+        return 0, ""
+
+    entry = tarfile.TarInfo()
+    entry.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.map": f"{2**40},0",
+        "GNU.sparse.size": str(2**40),
+    }
+    changed = hostile(made(data, tmp_path / "b.tar"), "espeer.db", entry, bytes=2**40)
+    monkeypatch.setattr(backup_module, "_save", save)
+    with pytest.raises(StoreDamaged, match="not a file in it"):
+        restore(changed, tmp_path / "b")
+    assert not saved
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE])
+def test_what_is_no_file_is_not_read(data: Path, tmp_path: Path, kind: bytes) -> None:
+    entry = tarfile.TarInfo()
+    entry.type = kind
+    entry.linkname = "identity.key"  # itself
+    changed = hostile(made(data, tmp_path / "b.tar"), "identity.key", entry, bytes=0)
+    with pytest.raises(StoreDamaged, match="not a file in it"):
+        restore(changed, tmp_path / "b")
+
+
+@pytest.mark.parametrize("created", [-1, 10**18, 10**400])
+def test_a_moment_that_no_calendar_has_is_refused(data: Path, tmp_path: Path, created: int) -> None:
+    changed = repacked(made(data, tmp_path / "b.tar"), lambda parts: listing(parts, created=created))
+    with pytest.raises(StoreDamaged, match="not a backup"):
+        restore(changed, tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "CREATE TRIGGER evil AFTER INSERT ON records BEGIN DELETE FROM interactions; END",
+        "DROP TRIGGER tally_new; CREATE TRIGGER tally_new AFTER INSERT ON view BEGIN DELETE FROM records; END",
+        """ALTER TABLE records RENAME TO others;
+            CREATE VIEW records AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n""",
+        "CREATE VIRTUAL TABLE evil USING fts5(x)",
+    ],
+)
+def test_a_database_that_does_something_by_itself_is_refused(data: Path, tmp_path: Path, statements: str) -> None:
+    def change(parts: dict[str, bytes]) -> None:
+        path = tmp_path / "evil.db"
+        path.write_bytes(parts["espeer.db"])
+        with sqlite3.connect(path) as db:
+            db.executescript(statements)
+        db.close()
+        parts["espeer.db"] = path.read_bytes()
+        files = json.loads(parts["espeer-backup.json"])["files"]
+        digest = hashlib.sha256(parts["espeer.db"]).hexdigest()
+        listing(parts, files=files | {"espeer.db": {"bytes": len(parts["espeer.db"]), "sha256": digest}})
+
+    changed = repacked(made(data, tmp_path / "b.tar"), change)
+    with pytest.raises(StoreDamaged, match="did not put there"):
+        restore(changed, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar file at all" * 100])

@@ -1,6 +1,7 @@
 """The settings: one table, four places they can come from, and what is said of a wrong one."""
 
 import re
+import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields
@@ -200,7 +201,7 @@ def test_paths_are_relative_to_the_file_and_to_the_user(file: File, monkeypatch:
         ("types = [1]", "{path}:1: types is [1]; give a list of texts"),
         ('role = "boss"', '{path}:1: role is "boss"; give one of peer, server, client'),
         ('data = ""', '{path}:1: data is ""; give a path'),
-        ("[model]\nthreads = 1", '{path}:1: model is {"threads": 1}; give a text, or "none"; the file has no [tables]'),
+        ("[model]\nthreads = 1", '{path}:1: model is a table; give a text, or "none"; the file has no [tables]'),
         ("[log]\nlevel = 1", "{path}:1: log is not a setting; `espeer config show` lists them all"),
         ('psk = "secret"', '{path}:1: psk is not what it can be; give hexadecimal digits, or "none"'),
         ("a = 1\nb = 'x'", "{path}:1: a is not a setting; `espeer config show` lists them all (and 1 more such faults)"),
@@ -269,10 +270,31 @@ def test_a_file_with_a_secret_is_its_users_alone(file: File) -> None:
     assert said(path) == f"{path} holds a secret (http_key) and can be read by others; run: chmod 600 {path}"
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("threads = " + "1" * 5000, "holds a number that nothing can be set to"),
+        ("threads" + ".a" * 900 + " = 1", "give a whole number"),
+        ("a" + ".a" * 20_000 + " = 1", "has a line with more than 1,000 full stops"),
+        ("".join(f"threadz{number} = 1\n" for number in range(3_500)), "and 3499 more such faults"),
+        (" " * 60_000 + "\nthreads = true", "espeer.toml:2: threads is true"),
+        ("[" + " " * 60_000 + "\n", "not TOML"),
+        ('"\\u001b[31mx" = 1', r"'\x1b[31mx' is not a setting"),
+        ('data = "~nobody-of-that-name/x"', 'data is "~nobody-of-that-name/x"; give a path'),
+        ("#" * (64 * 1024 + 1), "more than 65,536 bytes"),
+    ],
+    ids=["digits", "deep", "deeper", "faults", "spaces", "bracket", "escape", "home", "large"],
+)
+def test_a_file_that_somebody_made_to_hurt(file: File, text: str, line: str) -> None:
+    began = time.process_time()
+    assert line in said(file(text))
+    assert time.process_time() - began < 2  # the slowest took two minutes
+
+
 def test_a_file_that_is_no_text_or_without_end(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     assert said(tmp_path / "bytes") == f"{tmp_path / 'bytes'} is not UTF-8"
-    assert said(Path("/dev/zero")) == "/dev/zero is no file of settings: it has more than 1,048,576 bytes"
+    assert said(Path("/dev/zero")) == "/dev/zero is no file of settings: it has more than 65,536 bytes"
     (tmp_path / "deep").write_text("types = " + "[" * 5000 + "]" * 5000)
     assert said(tmp_path / "deep") == f"{tmp_path / 'deep'} is nested far too deep"
 
