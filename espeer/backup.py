@@ -180,7 +180,7 @@ def _extract(backup: Path, work: Path) -> dict[str, Any]:
 
 
 def _is_plain(entry: tarfile.TarInfo, size: int) -> bool:
-    """Whether an entry is a file of that size: no link, and none with holes, which a few bytes can make as large as the disk."""
+    """Whether an entry is a file of that size: no link, and without holes, which a few bytes can make as large as a disk."""
     return entry.isreg() and not entry.issparse() and entry.size == size
 
 

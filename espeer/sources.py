@@ -145,7 +145,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     :raises ConfigError: it cannot be read, is not TOML, or holds something that is not a setting's value; the message names
         the first such thing, and tells how many there are.
     """
-    values, origins, wrong = {}, {}, []
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    wrong: list[str] = []
     text = _text(path)
     for key, value in _parsed(path, text).items():
         if wrong and key not in SETTINGS:
