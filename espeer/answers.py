@@ -49,6 +49,18 @@ def answer_asked(store: Store, number: int) -> Interaction:
     return known
 
 
+def note_feedback(store: Store, number: int, feedback: str, *, good: bool | None) -> tuple[Interaction, bool | None]:
+    """Note what became of an answer. There is something to learn from a text, and from a good answer without experiences.
+
+    :returns: the interaction, and whether that is news; see :meth:`espeer.store.Store.set_feedback`.
+    :raises NotFound: there is no answer of that number.
+    """
+    with store.lock:
+        asked = answer_asked(store, number)
+        ready = bool(feedback) or (good is True and not store.was_augmented(number))
+        return asked, store.set_feedback(number, feedback=feedback, good=good, ready=ready)
+
+
 def given(store: Store, replica: Replica | None, number: int) -> GivenAnswer:
     """Tell of an answer.
 

@@ -9,6 +9,9 @@ from espeer.llm.model import Finish
 Ending = Finish | Literal["time"]
 """Why an answer ended: as :data:`espeer.llm.model.Finish`, or because its time was over."""
 
+MAX_COUNT: Final = 1_000_000
+"""The most experiences or runs that can be asked for at a time."""
+
 MAX_ANSWER: Final = 1_000_000
 MAX_TEMPERATURE: Final = 10.0
 MAX_SEED: Final = 2**32 - 2  # llama.cpp takes 32 bits, and the highest number for "any"
@@ -56,3 +59,13 @@ class AskOptions:
             raise InputError(f"a text to stop at has 1 to {MAX_STOP} characters")
         if self.timeout is not None and not 0 < self.timeout <= MAX_SECONDS:
             raise InputError(f"timeout is {self.timeout:g}; give a number of seconds above 0, up to {MAX_SECONDS:,.0f}")
+
+
+def count(least: int, value: int, name: str) -> int:
+    """Return how many of something are asked for.
+
+    :raises InputError: they are too many, or too few.
+    """
+    if not least <= value <= MAX_COUNT:
+        raise InputError(f"{name} is {value}; give {least} to {MAX_COUNT:,}")
+    return value

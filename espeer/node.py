@@ -1,19 +1,17 @@
-"""The node: opens the parts, owns their tasks, closes them in order."""
+"""The node: what an app around it calls."""
 
-import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
-from dataclasses import asdict
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import trio
 
-from espeer import records
-from espeer.answers import GivenAnswer, answer_asked, given
-from espeer.asking import AskOptions
+from espeer import looking, records
+from espeer.answers import GivenAnswer, given, note_feedback
+from espeer.asking import AskOptions, count
 from espeer.backup import Backup, back_up
 from espeer.config import Config
 from espeer.conversation import Turn, read
@@ -21,29 +19,23 @@ from espeer.errors import InputError, NetworkError
 from espeer.events import Events
 from espeer.inference import Answer, AnswerStream, Choice
 from espeer.interaction import Interaction
-from espeer.lifecycle import calibration, prompts
+from espeer.lifecycle import calibration
 from espeer.lifecycle.choice import MAX_CHOICES, MIN_CHOICES
 from espeer.lifecycle.refiner import Outcome, Proposal
 from espeer.lifecycle.runs import Run, Undone, Why
 from espeer.llm.engine import Engine
 from espeer.llm.model import Model
 from espeer.log import get_logger
-from espeer.p2p import ticket
-from espeer.p2p.addresses import Reach, parse_peer
 from espeer.p2p.identity import Identity
 from espeer.p2p.swarm import PeerView
-from espeer.p2p.ticket import Ticket
-from espeer.parts import Here, Parts, open_parts
+from espeer.parts import Here, Parts, running
 from espeer.replica import IMPORTED, Held, Hit
 from espeer.scale import Scale
 from espeer.status import Learnt, Retracted, Status
 from espeer.store import MAX_ROW
-from espeer.tasks import background, in_thread
+from espeer.tasks import in_thread
 from espeer.text import MAX_INPUT, clean
 from espeer.transfer import MAX_PAGE, ExportPage, Imported, read_batch
-
-MAX_COUNT: Final = 1_000_000
-"""The most experiences or runs that can be asked for at a time."""
 
 _USUAL: Final = AskOptions()
 
@@ -112,30 +104,14 @@ class Node:
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
-        with ExitStack() as stack:
-            parts = await open_parts(self.config, stack, model=self._given_model, engine=self._given_engine, clock=self._clock)
+        async with running(self.config, model=self._given_model, engine=self._given_engine, clock=self._clock) as parts:
             self.config = parts.config
-            async with background() as nursery:
-                if self._given_engine is None:
-                    await nursery.start(parts.engine.run)
-                if parts.swarm:
-                    await nursery.start(parts.swarm.run)
-                if self.config.learning:
-                    await nursery.start(parts.learner.run)
-                if self.config.refining and parts.here:
-                    await nursery.start(parts.here.refiner.run)
-                if self.config.warming:
-                    await nursery.start(parts.warming.run)
-                if parts.client:
-                    nursery.start_soon(parts.client.submitter.run)
-                self._opened = parts
-                log.info(
-                    "node is up", peer_id=parts.identity.peer_id, addresses=self.addresses(), model=parts.engine.model.name
-                )
-                try:
-                    yield
-                finally:
-                    self._opened = None
+            self._opened = parts
+            log.info("node is up", peer_id=parts.identity.peer_id, addresses=self.addresses(), model=parts.engine.model.name)
+            try:
+                yield
+            finally:
+                self._opened = None
 
     # -- asking
 
@@ -160,7 +136,7 @@ class Node:
         Leaving the block early stops the model. The parameters are those of :meth:`ask`.
         """
         asked = read(question)
-        k = self.config.recall if recall is None else _count(0, recall, "recall")
+        k = self.config.recall if recall is None else count(0, recall, "recall")
         parts = self._parts
         parts.recall.check(type)
         capture = self._capture if self.config.capture and options.capture else None
@@ -199,7 +175,7 @@ class Node:
         seconds that this takes. The question is not captured as an interaction.
         """
         question = clean(question, limit=MAX_INPUT, what="the question")
-        k = self.config.recall if recall is None else _count(0, recall, "recall")
+        k = self.config.recall if recall is None else count(0, recall, "recall")
         self._parts.recall.check(type)
         if isinstance(choices, str) or not MIN_CHOICES <= len(choices) <= MAX_CHOICES:
             raise InputError(f"give {MIN_CHOICES} to {MAX_CHOICES} choices")
@@ -209,13 +185,8 @@ class Node:
 
     async def calibrate(self) -> calibration.Calibration:
         """Measure how the model is best asked multiple choice, unless that was done before."""
-        digest = self._parts.engine.model.digest
         async with self._calibrating:
-            known = await in_thread(calibration.load, digest)
-            if known is None:
-                known = await calibration.measure(self._parts.engine)
-                await in_thread(calibration.save, digest, known)
-        return known
+            return await calibration.known(self._parts.engine)
 
     async def recall(self, query: str, *, k: int = 5, type: str | None = None) -> list[Hit]:
         """Return the ``k`` experiences that fit a query best, best first.
@@ -224,7 +195,7 @@ class Node:
         :raises NetworkError: nobody who holds any of them answers.
         """
         query = clean(query, limit=MAX_INPUT, what="the query")
-        _count(1, k, "k")
+        count(1, k, "k")
         self._parts.recall.check(type)
         found = await self._parts.recall.recall(query, k, type=type)
         if found.unreached and not found.searched:
@@ -269,10 +240,7 @@ class Node:
         if not text and good is None:
             raise InputError("give the feedback a text, or say whether the answer was good")
         text = clean(text, limit=MAX_INPUT, what="the feedback") if text else ""
-        known = await in_thread(answer_asked, self._parts.store, answer)
-        own_knowledge = good is True and not await in_thread(self._parts.store.was_augmented, answer)
-        ready = bool(text) or own_knowledge
-        is_news = await in_thread(lambda: self._parts.store.set_feedback(answer, feedback=text, good=good, ready=ready))
+        known, is_news = await in_thread(lambda: note_feedback(self._parts.store, answer, text, good=good))
         if is_news is None:  # too late for that episode: it is learnt from anew
             return await self.learn(known.query, feedback=text)
         if is_news:
@@ -307,7 +275,7 @@ class Node:
 
     async def refinements(self, *, limit: int = 20) -> list[Run]:
         """Return the latest refinement runs, the latest first."""
-        return await in_thread(lambda: self._here.refiner.runs.runs(limit=_count(1, limit, "limit")))
+        return await in_thread(lambda: self._here.refiner.runs.runs(limit=count(1, limit, "limit")))
 
     async def undo_refinement(self, run: int) -> Undone:
         """Take a refinement run back; what it dealt with is not refined again until that is asked for.
@@ -344,7 +312,7 @@ class Node:
         :param own: only what this node signed.
         :param condensates: with what refining made here, which is shared with nobody otherwise.
         """
-        _count(1, limit, "limit")
+        count(1, limit, "limit")
         if not 0 <= after <= MAX_ROW:
             raise InputError("after is the `next` of another page")
         author, replica = self._parts.identity.public if own else None, self._here.replica
@@ -384,7 +352,7 @@ class Node:
 
     async def experiences(self, *, type: str | None = None, limit: int = 100) -> list[Held]:
         """Return the newest active experiences, newest first."""
-        _count(1, limit, "limit")
+        count(1, limit, "limit")
         self._check_held(type)
         return await in_thread(lambda: self._here.replica.experiences(type=type, limit=limit))
 
@@ -424,42 +392,11 @@ class Node:
 
         :raises InputError: the node is offline.
         """
-        reached = self.addresses() or self.config.servers  # a client's ticket leads to its servers
-        addresses = sorted(map(parse_peer, reached), key=lambda address: -address.reach)
-        if not addresses:
-            raise InputError("this node has no network to invite to: it is offline")
-        told = [address for address in addresses if address.reach is not Reach.MACHINE] or addresses
-        return ticket.encode(
-            Ticket(self.config.network, self.config.psk, tuple(map(str, told[: ticket.MAX_ADDRESSES])), self.config.types)
-        )
+        return looking.invitation(self.config, self.addresses())
 
     async def status(self) -> Status:
         """Return how the node is doing."""
-        parts = self._parts
-        return Status(
-            version=importlib.metadata.version("espeer"),
-            peer_id=parts.identity.peer_id,
-            addresses=tuple(self.addresses()),
-            network_name=self.config.network,
-            role=self.config.role,
-            private=self.config.psk is not None,
-            types=self.config.types,
-            model=parts.engine.model.name,
-            prompts=prompts.VERSION,
-            peers=len(self.peers()),
-            records=tuple(await in_thread(parts.store.counts)),
-            store_bytes=await in_thread(parts.store.size),
-            methods=await in_thread(parts.store.method_counts, parts.identity.public),
-            interactions=await in_thread(parts.store.interactions),
-            learning=parts.learner.waiting,
-            queued=await in_thread(len, parts.client.queue) if parts.client else 0,
-            waiting=parts.engine.waiting,
-            waiting_by_priority={
-                priority.name.lower(): number for priority, number in parts.engine.waiting_by_priority.items()
-            },
-            engine=parts.engine.model.statistics(),
-            network=asdict(parts.swarm.counters) if parts.swarm else {},
-        )
+        return await looking.status(self._parts)
 
     async def _capture(self, question: str, response: str, used: Sequence[Hit]) -> int:
         """Store an answered question; it is learnt from only when feedback comes."""
@@ -476,9 +413,3 @@ class Node:
     async def _learnt(self, interaction: int) -> Learnt:
         record = await in_thread(self._parts.store.experience_of, interaction)
         return Learnt(interaction, record.hex() if record else None)
-
-
-def _count(least: int, value: int, name: str) -> int:
-    if not least <= value <= MAX_COUNT:
-        raise InputError(f"{name} is {value}; give {least} to {MAX_COUNT:,}")
-    return value

@@ -1,8 +1,8 @@
-"""What an open node is made of, and how it is put together."""
+"""What an open node is made of: opened in order, their tasks owned, closed in order."""
 
 import random
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +30,7 @@ from espeer.records import Experience, SignedRecord
 from espeer.replica import Replica
 from espeer.store import Store
 from espeer.submissions import Queue
-from espeer.tasks import in_thread
+from espeer.tasks import background, in_thread
 from espeer.tokens import Tokenizer
 from espeer.warming import Warming
 
@@ -77,6 +77,32 @@ class Parts:
     publish: Callable[[Sequence[SignedRecord]], None]
     here: Here | None
     client: Client | None
+
+
+@asynccontextmanager
+async def running(
+    config: Config, *, model: Model | None, engine: Engine | None, clock: Callable[[], int]
+) -> AsyncIterator[Parts]:
+    """Open the parts of a node, and run their tasks within the block; at its end these are cancelled, and the parts closed.
+
+    The parameters are those of :func:`open_parts`.
+    """
+    with ExitStack() as stack:
+        parts = await open_parts(config, stack, model=model, engine=engine, clock=clock)
+        async with background() as nursery:
+            if engine is None:
+                await nursery.start(parts.engine.run)
+            if parts.swarm:
+                await nursery.start(parts.swarm.run)
+            if parts.config.learning:
+                await nursery.start(parts.learner.run)
+            if parts.config.refining and parts.here:
+                await nursery.start(parts.here.refiner.run)
+            if parts.config.warming:
+                await nursery.start(parts.warming.run)
+            if parts.client:
+                nursery.start_soon(parts.client.submitter.run)
+            yield parts
 
 
 async def open_parts(

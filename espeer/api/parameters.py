@@ -7,9 +7,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
-from espeer.asking import MAX_ANSWER, MAX_SECONDS, MAX_SEED, MAX_STOP, MAX_STOPS, MAX_TEMPERATURE
+from espeer.asking import MAX_ANSWER, MAX_COUNT, MAX_SECONDS, MAX_SEED, MAX_STOP, MAX_STOPS, MAX_TEMPERATURE
 from espeer.lifecycle.choice import MAX_CHOICES, MIN_CHOICES
-from espeer.node import MAX_COUNT
 from espeer.records import ID_SIZE
 from espeer.text import MAX_INPUT, SLACK
 

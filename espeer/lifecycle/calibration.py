@@ -11,6 +11,7 @@ from espeer.lifecycle.choice import Method, pick
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.model import Note
 from espeer.llm.weights import cache_folder, read_json, write_json
+from espeer.tasks import in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,16 @@ CALIBRATION: Final[tuple[Item, ...]] = (
     ),
 )
 """Half from general knowledge, half about invented things with the passage that tells: what recall gives a node."""
+
+
+async def known(engine: Engine) -> Calibration:
+    """Return what was measured for the engine's model; where nothing was, measure it, and remember that."""
+    digest = engine.model.digest
+    found = await in_thread(load, digest)
+    if found is None:
+        found = await measure(engine)
+        await in_thread(save, digest, found)
+    return found
 
 
 async def measure(engine: Engine) -> Calibration:

@@ -12,9 +12,9 @@ from sites import here
 
 from espeer import FakeModel
 from espeer.api import forms, verbs
+from espeer.asking import MAX_COUNT
 from espeer.lifecycle.refiner import Outcome, Proposal
 from espeer.lifecycle.runs import Run, Step, Undone
-from espeer.node import MAX_COUNT
 
 
 def events(text: str) -> list[tuple[str, Any]]:
