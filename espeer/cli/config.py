@@ -9,6 +9,7 @@ from cyclopts import App
 from rich.markup import escape
 
 from espeer import places
+from espeer.api.http.settings import of_service
 from espeer.cli.flags import NO_FLAGS, Flags, given
 from espeer.cli.options import ConfigFile, Json
 from espeer.cli.show import console, print_json, print_unfolded, table
@@ -86,8 +87,13 @@ def check(file: Path | None = None, /, *, json: Json = False) -> None:
 
     :param file: by default the one that `espeer node` would read.
     """
+    from espeer.doctor.network import unusable  # noqa: PLC0415 - no other verb needs it
+
     chosen = choose(file)
-    chosen.config()
+    config = chosen.config()
+    of_service(chosen.service())
+    for name, said in unusable(config):
+        raise ConfigError(f"{said} ({name} is set in {chosen.origin(SETTINGS[name])})")
     if json:
         print_json({"file": str(chosen.file) if chosen.file else None, "settings": len(chosen.values)})
     else:

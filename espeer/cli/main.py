@@ -76,7 +76,7 @@ def _launch(
     try:
         app(tokens)
     except CycloptsError as error:
-        return _fail(_one_line(str(error)) + "; see `espeer --help`", USAGE_ERROR)
+        return _fail(_one_line(str(error)).rstrip(".") + "; see `espeer --help`", USAGE_ERROR)
     except EspeerError as error:
         if debug:
             _print_traceback()

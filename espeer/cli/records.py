@@ -75,7 +75,7 @@ def import_(file: Path, /, *, target: Target = _DEFAULT_TARGET) -> None:
     """Take in records that `espeer export` wrote; "-" reads them from standard input.
 
     Each is verified as if it came from the network. What is not sound, or of a type that the node does not hold, is refused;
-    what is there already is passed over, so importing again does nothing.
+    what is there already is passed over, so importing again does nothing. Ends with exit code 1 where all is refused.
 
     Example: espeer import pumps.jsonl
 
@@ -93,6 +93,8 @@ def import_(file: Path, /, *, target: Target = _DEFAULT_TARGET) -> None:
         print_json(total)
     else:
         _print_imported(total)
+    if total["refused"] and not total["new"] + total["known"]:
+        raise InputError("nothing could be imported")
 
 
 def _write_all(out: IO[bytes], data: Path, params: dict[str, Any]) -> int:

@@ -27,6 +27,7 @@ CHECKS: Final[dict[str, _Check]] = {
     "model": software.model,
     "versions": software.versions,
     "index": software.compiled,
+    "addresses": network.addresses,
     "port": network.listening,
     "reach": network.reach,
     "http": network.http,
@@ -39,7 +40,7 @@ CHECKS: Final[dict[str, _Check]] = {
 def examine(
     *,
     file: Path | None = None,
-    folder: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
     network: bool = False,
     env: Mapping[str, str] = os.environ,
     checks: Mapping[str, _Check] = CHECKS,
@@ -48,11 +49,11 @@ def examine(
     """Look for faults; it takes ``seconds`` and a little more at the most, whatever hangs.
 
     :param file: the settings' file, as for :func:`espeer.sources.choose`.
-    :param folder: the data folder, in place of that of the settings.
+    :param flags: values that were given on the command line, by setting.
     :param network: connect to the peers that the settings name, too.
     """
     until = time.monotonic() + seconds
-    findings, config, service = _settings(file, folder, env)
+    findings, config, service = _settings(file, flags or {}, env)
     found: dict[str, list[Finding]] = {}
     situation = _situation(config, service, network=network)
     threads = [
@@ -67,14 +68,14 @@ def examine(
     return findings
 
 
-def _settings(file: Path | None, folder: Path | None, env: Mapping[str, str]) -> tuple[list[Finding], Config, Service]:
+def _settings(file: Path | None, flags: Mapping[str, Any], env: Mapping[str, str]) -> tuple[list[Finding], Config, Service]:
     """The settings; where they cannot be used, the defaults, and what is wrong with them."""
     try:
-        chosen = choose(file, env=env)
-        config = chosen.config(data=folder or chosen.data)
+        chosen = choose(file, flags=flags, env=env)
+        config = chosen.config()
     except ConfigError as error:
         finding = Finding("settings", "fail", str(error), "mend that; what follows is about the default settings")
-        return [finding], Config(data=folder or places.data_folder(env)), Service()
+        return [finding], Config(data=flags.get("data") or places.data_folder(env)), Service()
     return [Finding("settings", "ok", str(chosen.file or "no file; the defaults"))], config, chosen.service()
 
 

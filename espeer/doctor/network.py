@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from espeer.api.http.settings import of_service
+from espeer.config import Config
 from espeer.doctor.finding import Finding, Situation
-from espeer.errors import ConfigError
+from espeer.errors import BadAddress, ConfigError
 
 _ADDRESS: Final = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d+)")
 _CONNECT_SECONDS: Final = 1.0
@@ -20,6 +21,32 @@ _REASONS: Final = {
     errno.EADDRNOTAVAIL: ("this machine has no such address", "give one that it has, or 0.0.0.0"),
     errno.EACCES: ("this user may not listen there", "give a port of 1024 or more"),
 }
+
+
+def unusable(config: Config) -> Iterator[tuple[str, str]]:
+    """Tell which settings hold something that is no address or peer id, and what is wrong: a node does not start with it."""
+    from espeer.p2p import addresses as parsing  # noqa: PLC0415 - multiaddr takes a while to import
+
+    for name, parse, texts in (
+        ("listen", parsing.parse_listen, config.listen),
+        ("announce", parsing.parse_announced, config.announce),
+        ("bootstrap", parsing.parse_peer, config.bootstrap),
+        ("servers", parsing.parse_peer, config.servers),
+        ("relays", parsing.parse_relay, [text for text in config.relays if text != parsing.FIND_RELAYS]),
+        ("allow", parsing.parse_peer_id, config.allow),
+        ("deny", parsing.parse_peer_id, config.deny),
+    ):
+        for text in texts:
+            try:
+                parse(text)
+            except BadAddress as error:
+                yield name, str(error)
+
+
+def addresses(given: Situation) -> Iterator[Finding]:
+    """Whether what is set are addresses and peer ids at all."""
+    for name, said in unusable(given.config):
+        yield Finding("addresses", "fail", said, f"mend the setting {name}")
 
 
 def listening(given: Situation) -> Iterator[Finding]:
@@ -42,7 +69,8 @@ def reach(given: Situation) -> Iterator[Finding]:
     config = given.config
     if config.offline or config.role == "client":
         return
-    local = all(_is_loopback(host) for _, host, _ in _parsed(config.listen))
+    listen = given.status["addresses"] if given.status else config.listen  # a node that runs may have been given others
+    local = all(_is_loopback(host) for _, host, _ in _parsed(listen))
     remote = any(not _is_loopback(host) for _, host, _ in _parsed(config.bootstrap))
     if local and remote and not config.relays:
         said = "the node joins others through the network, but listens on this machine only: nobody can dial it"
@@ -89,7 +117,7 @@ def peers(given: Situation) -> Iterator[Finding]:
     named = given.config.bootstrap or given.config.servers
     if count == 0 and named:
         said = f"none, though there are {len(named)} addresses to join by"
-        yield Finding("peers", "warn", said, "try `espeer doctor --network`; the node's log says why it does not connect")
+        yield Finding("peers", "warn", said, "try `espeer doctor --dial`; the node's log says why it does not connect")
     elif count and given.config.role != "client" and not given.status["network"].get("sync_checks"):
         yield Finding("peers", "warn", f"{count}, and no replica was compared with one yet", "wait for --repair-interval")
     else:

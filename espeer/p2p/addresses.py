@@ -13,6 +13,9 @@ from espeer.errors import BadAddress
 MAX_ADDRESS: Final = 256
 """The most characters an address from a peer may have."""
 
+FIND_RELAYS: Final = "auto"
+"""Given for a relay's address: find some."""
+
 _IP: Final = ("ip4", "ip6")
 _DIALLED: Final = (*_IP, "dns", "dns4", "dns6", "dnsaddr")
 _CIRCUIT: Final = "/p2p-circuit"

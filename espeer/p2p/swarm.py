@@ -15,7 +15,15 @@ from espeer.errors import EspeerError
 from espeer.log import get_logger
 from espeer.p2p.acquaintances import Acquaintances
 from espeer.p2p.addressbook import keep, load
-from espeer.p2p.addresses import concrete, parse_announced, parse_listen, parse_peer, parse_peer_id, parse_relay
+from espeer.p2p.addresses import (
+    FIND_RELAYS,
+    concrete,
+    parse_announced,
+    parse_listen,
+    parse_peer,
+    parse_peer_id,
+    parse_relay,
+)
 from espeer.p2p.bans import Bans
 from espeer.p2p.circuit import CircuitTransport
 from espeer.p2p.dialer import Dialer
@@ -39,8 +47,6 @@ __all__ = ["Counters", "Door", "PeerView", "Swarm", "SwarmSettings"]
 
 FIRST_RESTART: Final = 1.0
 LAST_RESTART: Final = 60.0
-FIND_RELAYS: Final = "auto"
-"""Given for a relay's address: find some."""
 
 log = get_logger(__name__)
 

@@ -92,6 +92,23 @@ def test_check_ends_with_1_where_something_cannot_be(home: Path, run: Run) -> No
     assert run("config", "check", file, code=1) == f"{file}:1: thread is not a setting; did you mean threads?"
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            'listen = ["0.0.0.0:4001"]',
+            "cannot listen on '0.0.0.0:4001': give an address such as /ip4/0.0.0.0/tcp/4001 (listen is",
+        ),
+        ('http = "0.0.0.0:7741"', "others could use this node through 0.0.0.0:7741 without a key"),
+        ('http_key_file = "key"', "cannot read "),
+    ],
+)
+def test_check_refuses_what_a_node_would_not_start_with(home: Path, run: Run, line: str, said: str) -> None:
+    file = home / "own.toml"
+    file.write_text(f"{line}\n")
+    assert run("config", "check", file, code=1).startswith(said)
+
+
 def test_every_verb_finds_the_data_folder_of_the_settings(home: Path, run: Run, tmp_path: Path) -> None:
     assert f"no node runs on {home};" in run("status", code=1)
     (home / "config.toml").write_text('data = "pumps"\n')
@@ -111,7 +128,7 @@ def test_every_verb_finds_the_data_folder_of_the_settings(home: Path, run: Run, 
         (["recall", "hm", "-k", "2.0"], "'2.0' is not a whole number"),
         (["node", "--threads", "1.5"], '--threads is "1.5"; give a whole number, or "none"'),
         (["node", "--k1", "much"], '--k1 is "much"; give a number'),
-        (["node", "--role", "boss"], 'Invalid value "boss" for --role. Choose from: "peer", "server", "client".'),
+        (["node", "--role", "boss"], 'Invalid value "boss" for --role. Choose from: "peer", "server", "client"'),
         (["node", "--http-key", "x"], "Unknown option: --http-key. Did you mean --http-key-file?"),
     ],
 )

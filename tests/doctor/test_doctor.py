@@ -250,6 +250,20 @@ def test_ports(folder: Path, taken: int) -> None:
     assert fine(look(network.listening, folder, offline=True))
 
 
+@pytest.mark.parametrize("setting", ["listen", "announce", "bootstrap", "servers", "relays", "allow", "deny"])
+def test_what_is_no_address(folder: Path, setting: str) -> None:
+    more = {"role": "client"} if setting == "servers" else {}
+    found = worst(look(network.addresses, folder, **more, **{setting: ("0.0.0.0:4001",)}))
+    assert (found.state, found.advice) == ("fail", f"mend the setting {setting}")
+    assert "'0.0.0.0:4001'" in found.said
+    assert look(network.addresses, folder, relays=("auto",), bootstrap=("/ip4/192.0.2.7/tcp/4001" + PEER,)) == []
+
+
+def test_where_a_node_that_runs_can_be_reached_is_what_it_says(folder: Path) -> None:
+    outside = {"addresses": ["/ip4/192.0.2.8/tcp/4001" + PEER]}
+    assert "others can dial it" in look(network.reach, folder, status=STATUS | outside)[0].said
+
+
 def test_a_node_that_others_cannot_dial(folder: Path) -> None:
     remote = ("/ip4/192.0.2.7/tcp/4001" + PEER,)
     assert "nobody can dial it" in worst(look(network.reach, folder, bootstrap=remote)).said
@@ -349,7 +363,7 @@ def test_it_changes_nothing(folder: Path, experience: Callable[..., SignedRecord
     store.insert_record(experience("Purge the line."), via="own", now_ms=1)
     for _ in range(2):  # with a write-ahead log, then without
         before = snapshot(folder)
-        findings = examine(folder=folder, env={})
+        findings = examine(flags={"data": folder}, env={})
         assert [one for one in findings if one.state == "fail"] == []
         assert {name: state for name, state in snapshot(folder).items() if not name.endswith("-shm")} == {
             name: state for name, state in before.items() if not name.endswith("-shm")
@@ -380,12 +394,20 @@ def test_settings_that_cannot_be_used_are_told_and_the_rest_is_looked_at(tmp_pat
     assert [one.state for one in findings] == ["fail", "ok"]
 
 
+def test_what_is_looked_at_are_the_flags_of_a_node(folder: Path, taken: int, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--listen", f"/ip4/127.0.0.1/tcp/{taken}", "--http", f"127.0.0.1:{taken}"]
+    assert app.meta(["doctor", "--data", str(folder), *flags]) == 1
+    assert capsys.readouterr().err == "espeer: something is wrong with: port, http\n"
+
+
 async def test_with_a_node_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("espeer.doctor.examine._ASK_SECONDS", 30.0)  # the machine may be busy
     config = Config(data=tmp_path / "d", model="fake")
     async with Node(config) as node, trio.open_nursery() as nursery:
         await nursery.start(control.serve, node, socket_path(config.data))
-        findings = await trio.to_thread.run_sync(lambda: examine(folder=config.data, env={"ESPEER_MODEL": "fake"}, seconds=60))
+        findings = await trio.to_thread.run_sync(
+            lambda: examine(flags={"data": config.data}, env={"ESPEER_MODEL": "fake"}, seconds=60)
+        )
         nursery.cancel_scope.cancel()
     states = {one.check: one.state for one in findings}
     assert "fail" not in states.values()
@@ -411,5 +433,5 @@ def test_the_command_ends_with_1_where_something_fails(
 def test_there_is_a_check_for_everything_that_the_help_names() -> None:
     assert set(CHECKS) == {
         *("data folder", "identity", "store", "model", "versions", "index"),
-        *("port", "reach", "http", "peers", "clock", "clock service"),
+        *("addresses", "port", "reach", "http", "peers", "clock", "clock service"),
     }
