@@ -19,6 +19,7 @@ from espeer.settings import Service
 from espeer.tasks import background
 
 if TYPE_CHECKING:
+    from espeer.api.http.served import Served
     from espeer.node import Node
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -54,16 +55,15 @@ async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
 
 async def _run(config: Config, web: HttpSettings | None, *, json: bool) -> None:
     from espeer.api import control  # noqa: PLC0415 - libp2p takes a second to import, and no other command needs it
-    from espeer.api.http.served import Served  # noqa: PLC0415
-    from espeer.api.http.server import serve  # noqa: PLC0415
     from espeer.node import Node  # noqa: PLC0415
 
-    served = Served()
     async with background() as outer:
-        url = await outer.start(serve, served, web) if web else None  # before the model is loaded: /health tells that it is
+        # before the model is loaded: /health tells that it is
+        served, url = await _serve_http(outer, web) if web else (None, None)
         async with Node(config) as running, background() as nursery:
             await nursery.start(control.serve, running, socket_path(config.data))
-            served.up(running)
+            if served:
+                served.up(running)
             tell(READY)
             nursery.start_soon(stay_alive)
             try:
@@ -77,7 +77,17 @@ async def _run(config: Config, web: HttpSettings | None, *, json: bool) -> None:
                 await trio.sleep_forever()
             finally:
                 tell(STOPPING)
-                served.down()
+                if served:
+                    served.down()
+
+
+async def _serve_http(nursery: trio.Nursery, web: HttpSettings) -> tuple["Served", str]:
+    """Serve HTTP from now on; return what stands before the node, and the URL."""
+    from espeer.api.http.served import Served  # noqa: PLC0415 - FastAPI takes 11 MB and half a second of a processor
+    from espeer.api.http.server import serve  # noqa: PLC0415
+
+    served = Served()
+    return served, await nursery.start(serve, served, web)
 
 
 async def _print_joining(config: Config, running: "Node") -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -54,6 +55,18 @@ def stream_open(url: str, path: str, *, body: bytes = b"") -> Iterator[socket.so
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         assert b" 200 " in connection.recv(15)
         yield connection
+
+
+def test_a_node_without_http_pays_nothing_for_it(tmp_path: Path) -> None:
+    words = ["node", "--no-http", "--offline", "--model", "fake", "--data", str(tmp_path / "a")]
+    command = [sys.executable, "-X", "importtime", "-m", "espeer", *words]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
+        assert process.stdout
+        assert b"is up" in process.stdout.readline()
+        process.terminate()
+    imported = {line.rpartition("|")[2].strip() for line in (tmp_path / "log").read_text().splitlines()}
+    assert "espeer.node" in imported
+    assert imported & {"fastapi", "sse_starlette", "starlette"} == set()
 
 
 def test_curl_is_answered(nodes: Nodes, tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_records_keep_their_author_on_their_way_through_a_file(nodes: Nodes, tmp
     assert told.splitlines()[0] == "0 records imported, 1 known already, 4 refused"
     assert "  line 4: its 'text' is not what the author signed" in told.splitlines()
     assert b.ask("experience", id=pump)["author"] == a.up()["peer_id"]
+    of_no_use = espeer("import", "-", "--data", b.data, stdin=b"{\n")
+    assert (of_no_use.code, of_no_use.out.splitlines()[0]) == (1, "0 records imported, 0 known already, 1 refused")
     assert "no node runs" in refusal("import", file, "--data", tmp_path / "none")
     assert "cannot read" in refusal("import", tmp_path / "none.jsonl", "--data", b.data)
 

@@ -107,8 +107,11 @@ async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     loc = () if found["type"] == "json_invalid" else found["loc"][1:]  # the first says whether it is of path, query or body
     told = ".".join(map(str, loc))
     where = told[:_MAX_NAME].encode(errors="replace").decode()  # JSON can hold names that UTF-8 cannot
+    why = found["msg"]
+    if not where and isinstance(error.body, bytes):  # FastAPI has not read it as JSON: `curl -d` says that it is a form
+        why = "give it as JSON, with the header Content-Type: application/json"
     status = HTTPStatus.BAD_REQUEST if request.url.path.startswith(_OPENAI) else HTTPStatus.UNPROCESSABLE_ENTITY
-    return JSONResponse(error_body(f"{where or 'body'}: {found['msg']}", "InputError", param=where or None), status)
+    return JSONResponse(error_body(f"{where or 'body'}: {why}", "InputError", param=where or None), status)
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:

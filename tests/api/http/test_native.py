@@ -215,6 +215,15 @@ async def test_what_cannot_be_is_refused_in_one_form_and_the_node_lives_on(tmp_p
         assert (await client.get("/api/status")).is_success
 
 
+@pytest.mark.parametrize("path", ["/api/ask", "/v1/chat/completions"])
+async def test_who_forgets_to_say_that_it_is_json_is_told(tmp_path: Path, path: str) -> None:
+    async with here(tmp_path) as (_, client):
+        form = {"Content-Type": "application/x-www-form-urlencoded"}  # as `curl -d` sends it
+        response = await client.post(path, content=b'{"question": "E42?"}', headers=form)
+        assert response.status_code in (400, 422)
+        assert response.json()["error"]["message"] == "body: give it as JSON, with the header Content-Type: application/json"
+
+
 async def test_no_cache_keeps_what_is_answered(tmp_path: Path) -> None:
     async with here(tmp_path) as (_, client):
         for path in ("/health", "/api/status", "/api/nothing", "/v1/models", "/v1/models/none", "/openapi.json"):
