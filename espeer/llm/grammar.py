@@ -143,7 +143,7 @@ class _Builder:
         """Return a schema's rule, and what tells whether a value is of it."""
         self._schemas += 1
         if depth > MAX_DEPTH or self._schemas > MAX_SCHEMAS:
-            _refuse(where, f"is too deep or too much: at most {MAX_DEPTH} levels and {MAX_SCHEMAS} schemas are taken")
+            self._refuse_size(where)
         if not isinstance(schema, Mapping):
             _refuse(where, "is not an object; give a JSON schema")
         given = {key: value for key, value in schema.items() if key not in _DESCRIBING}
@@ -161,11 +161,16 @@ class _Builder:
         _check_keys(given, (), where)
         return self._shared(kind), _SCALARS[kind]
 
+    def _refuse_size(self, where: str) -> NoReturn:
+        _refuse(where, f"is too deep or too much: at most {MAX_DEPTH} levels and {MAX_SCHEMAS} schemas are taken")
+
     def _object(self, given: dict[str, Any], where: str, depth: int) -> tuple[str, _Holds]:
         _check_keys(given, ("properties", "required", "additionalProperties"), where)
         properties, required = given.get("properties"), given.get("required")
         if not isinstance(properties, Mapping) or not properties or not all(isinstance(name, str) for name in properties):
             _refuse(where, "has no properties; name some")
+        if len(properties) >= MAX_SCHEMAS or (isinstance(required, list | tuple) and len(required) >= MAX_SCHEMAS):
+            self._refuse_size(where)  # before the ones are looked for among the others
         if not isinstance(required, list | tuple) or not all(name in required for name in properties):
             _refuse(where, "has properties that are not required; put all of them into its list of required ones")
         if len(required) != len(properties) or given.get("additionalProperties", False) is not False:

@@ -204,6 +204,8 @@ def wide(count: int, inner: Any) -> dict[str, Any]:
         ({"const": "a" * 70_000}, "grammar of more than"),
         (nested(MAX_DEPTH), "too deep or too much"),
         (wide(MAX_SCHEMAS, {"type": "null"}), "too deep or too much"),
+        (wide(40_000, {"type": "null"}), "too deep or too much"),  # at once: it took a quarter of a minute
+        (wide(5, {"type": "null"}) | {"required": ["p"] * 100_000}, "too deep or too much"),
         (wide(20, {"type": "string", "maxLength": 1001}), "makes the answer too long"),
     ],
 )

@@ -4,8 +4,8 @@ Everything that a client can delay has a bound: the head of a request, what it d
 two requests. The body's is the guard's. Upgrades (WebSocket, HTTP/2) are passed over, as RFC 9110 allows.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -45,7 +45,8 @@ class Connection:
     """Answers the requests of a connection, one after the other.
 
     :param state: what the app's lifespan left for its requests.
-    :param waits: is told True when a request is waited for, and False when it has come, or will not.
+    :param waits: is told since when the client is waited for (trio's clock), and None when it is not any more. For what comes
+        of a request that is since it was waited for first: who sends a byte now and then has waited as long as who sends none.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Connection:
         app: App,
         stream: trio.abc.HalfCloseableStream,
         state: Mapping[str, Any],
-        waits: Callable[[bool], None] = lambda _: None,
+        waits: Callable[[float | None], None] = lambda _: None,
     ) -> None:
         self._app = app
         self._stream = stream
@@ -62,6 +63,7 @@ class Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         self._bodiless = False  # the response to the request under way has no body, whatever the app sends
         self._gone = False  # nobody takes what is sent
+        self._since = 0.0  # the request was waited for
 
     async def run(self) -> None:
         """Go on until one side has enough, then close the stream."""
@@ -96,19 +98,24 @@ class Connection:
 
         :raises h11.RemoteProtocolError: this is no request.
         """
-        self._waits(True)
-        try:
-            with trio.move_on_after(IDLE_SECONDS) as timer:
-                begun = bool(self._http.trailing_data[0])
-                while (event := self._http.next_event()) is h11.NEED_DATA:
-                    if begun:
-                        timer.deadline = min(timer.deadline, trio.current_time() + HEAD_SECONDS)
-                    self._http.receive_data(bytes(await self._stream.receive_some(MAX_HEAD)))
-                    begun = True
-                return event if isinstance(event, h11.Request) else None
-        finally:
-            self._waits(False)
+        self._since = trio.current_time()
+        with self._waiting(self._since), trio.move_on_after(IDLE_SECONDS) as timer:
+            begun = bool(self._http.trailing_data[0])
+            while (event := self._http.next_event()) is h11.NEED_DATA:
+                if begun:
+                    timer.deadline = min(timer.deadline, trio.current_time() + HEAD_SECONDS)
+                self._http.receive_data(bytes(await self._stream.receive_some(MAX_HEAD)))
+                begun = True
+            return event if isinstance(event, h11.Request) else None
         return None
+
+    @contextmanager
+    def _waiting(self, since: float) -> Iterator[None]:
+        self._waits(since)
+        try:
+            yield
+        finally:
+            self._waits(None)
 
     def _scope(self, request: h11.Request) -> Scope:
         """Return what ASGI tells of a request.
@@ -141,6 +148,7 @@ class Connection:
         """Give the app what comes of the body; then wait until the client goes away."""
         try:
             while self._http.their_state is h11.SEND_BODY:
+                await trio.lowlevel.checkpoint()  # what came at once may be thousands of chunks
                 event = self._http.next_event()
                 if isinstance(event, h11.Data):
                     return {"type": "http.request", "body": bytes(event.data), "more_body": True}
@@ -148,7 +156,8 @@ class Connection:
                     return {"type": "http.request", "body": b"", "more_body": False}
                 if self._http.they_are_waiting_for_100_continue:
                     await self._write(h11.InformationalResponse(status_code=HTTPStatus.CONTINUE, headers=[]))
-                self._http.receive_data(bytes(await self._stream.receive_some(_CHUNK)))
+                with self._waiting(self._since):
+                    self._http.receive_data(bytes(await self._stream.receive_some(_CHUNK)))
             while len(self._http.trailing_data[0]) < _MAX_AHEAD:
                 data = bytes(await self._stream.receive_some(_CHUNK))
                 self._http.receive_data(data)
@@ -181,7 +190,11 @@ class Connection:
         if self._gone or not data:
             return
         for start in range(0, len(data), _CHUNK):
-            with trio.move_on_after(TAKE_SECONDS), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            with (
+                self._waiting(trio.current_time()),
+                trio.move_on_after(TAKE_SECONDS),
+                suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            ):
                 await self._stream.send_all(data[start : start + _CHUNK])
                 continue
             self._gone = True
@@ -191,7 +204,7 @@ class Connection:
     async def _linger(self) -> None:
         if self._gone:
             return
-        with trio.move_on_after(LINGER_SECONDS):
+        with self._waiting(trio.current_time()), trio.move_on_after(LINGER_SECONDS):
             await self._stream.send_eof()
             left = _MAX_LINGER
             while left > 0 and (data := await self._stream.receive_some(_CHUNK)):

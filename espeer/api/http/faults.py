@@ -84,7 +84,8 @@ def status_of(error: errors.EspeerError) -> HTTPStatus:
 
 def body(error: errors.EspeerError) -> dict[str, Any]:
     """Return what is told of one of our errors."""
-    return error_body(str(error), type(error).__name__, code=_CODES.get(type(error).__name__))
+    told = str(error).encode(errors="replace").decode()  # it may quote half a character of the request
+    return error_body(told, type(error).__name__, code=_CODES.get(type(error).__name__))
 
 
 def response(error: errors.EspeerError) -> JSONResponse:

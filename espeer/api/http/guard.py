@@ -1,17 +1,18 @@
 """Who may speak to the node over HTTP, and how much: stands before everything else (ASGI middleware).
 
-A web page that the user looks at can send requests here, too. It is told apart by two headers that scripts cannot
-set: ``Host``, which names the page's own site where DNS rebinding led it here, and ``Origin``.
+A web page that the user looks at can send requests here, too. It is told apart by headers that scripts cannot set: ``Host``,
+which names the page's own site where DNS rebinding led it here, ``Origin``, and ``Sec-Fetch-Site`` (W3C Fetch Metadata), which
+stands in requests that have no origin, too: those for an image or a script, whose number and time tell a page something.
 """
 
 import hmac
 import ipaddress
 import json
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import trio
 
@@ -33,6 +34,9 @@ MAX_UNDER_WAY: Final = 64
 OPEN: Final = frozenset({"/", "/health"})
 """Without a key: what tells nothing. Files of the dashboard lie under :data:`OPEN_FOLDER`."""
 OPEN_FOLDER: Final = "/static/"
+
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9A-Za-z._-]{1,253}))(?::[0-9]{0,5})?")
+_OTHER_SITES: Final = frozenset({"cross-site", "same-site"})  # another port of this machine is "same-site"
 
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -84,8 +88,10 @@ class Guard:
         try:
             self._check(scope)
             body = await _body(scope, receive)
+            holds = not _is_open(scope["path"])  # what needs no key holds up nobody who has it
             try:
-                self._room.acquire_on_behalf_of_nowait(ticket)
+                if holds:
+                    self._room.acquire_on_behalf_of_nowait(ticket)
             except trio.WouldBlock as error:
                 raise Refused(503, f"{MAX_UNDER_WAY} requests are under way already; try again later") from error
         except Refused as refused:
@@ -96,7 +102,8 @@ class Guard:
         try:
             await self._pass_on(scope, body, receive, send)
         finally:
-            self._room.release_on_behalf_of(ticket)
+            if holds:
+                self._room.release_on_behalf_of(ticket)
 
     async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         gone = trio.Event()
@@ -140,19 +147,25 @@ class Guard:
         origin = headers.one("origin")
         if origin and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):  # TLS may end at a proxy
             raise Refused(403, "a web page of another origin may not use this node")
+        if headers.one("sec-fetch-site").lower() in _OTHER_SITES and not (
+            headers.one("sec-fetch-mode") == "navigate"
+            and headers.one("sec-fetch-dest") == "document"
+            and _is_open(scope["path"])
+        ):  # a link to the dashboard is fine
+            raise Refused(403, "a web page of another site may not use this node")
         if headers.one("content-length") and headers.one("transfer-encoding"):
             raise Refused(400, "a body has a content-length or a transfer-encoding: who stands between may see another one")
         path = scope["path"]
-        if self._key and path not in OPEN and not path.startswith(OPEN_FOLDER):
+        if self._key and not _is_open(path):
             scheme, _, shown = headers.one("authorization").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._key.encode()):
                 raise Refused(401, "this node asks for its key: send it as `Authorization: Bearer KEY`")
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
+        found = _HOST.fullmatch(host)
+        if found is None:
             return False
+        name = (found[1] or found[2]).lower()
         if name in self._names:
             return True
         try:
@@ -160,6 +173,10 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(OPEN_FOLDER)
 
 
 class _Gone(Exception):

@@ -48,7 +48,8 @@ async def serve(node: Served, settings: HttpSettings, *, task_status: trio.TaskS
 
 
 class Front:
-    """Answers connections, up to a bound; beyond it, the one gives way that has waited longest for a request to come.
+    """Answers connections, up to a bound; beyond it, the one gives way whose client has been waited for the longest: for a
+    request, for the rest of it, or until it takes what it is sent.
 
     :param state: what the app's lifespan left for its requests.
     """
@@ -58,7 +59,7 @@ class Front:
         self._state = state
         self._most = most
         self._open = 0
-        self._waiting: dict[trio.CancelScope, None] = {}  # those that have waited longest come first
+        self._waiting: dict[trio.CancelScope, float] = {}  # since when
 
     async def answer(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Answer what comes over a connection, until it ends."""
@@ -74,16 +75,18 @@ class Front:
             self._open -= 1
             self._waiting.pop(scope, None)
 
-    def _waits(self, scope: trio.CancelScope, waits: bool) -> None:
-        if waits:
-            self._waiting[scope] = None
-        else:
+    def _waits(self, scope: trio.CancelScope, since: float | None) -> None:
+        if scope.cancel_called:
+            return  # it has given way already
+        if since is None:
             self._waiting.pop(scope, None)
+        else:
+            self._waiting[scope] = since
 
     def _make_room(self) -> bool:
-        oldest = next(iter(self._waiting), None)
-        if oldest is None:
+        if not self._waiting:
             return False
+        oldest = min(self._waiting, key=self._waiting.__getitem__)
         del self._waiting[oldest]
         oldest.cancel()
         return True

@@ -217,6 +217,23 @@ async def test_a_slow_body_is_not_waited_for(autojump_clock: MockClock) -> None:
     assert 10 <= seconds <= 10 + LINGER_SECONDS + 1
 
 
+async def test_chunks_that_come_at_once_let_others_have_their_turn() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with background() as nursery, connected() as client:
+        chunks = b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"
+        await client.stream.send_all(b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        nursery.start_soon(other)
+        await client.until(b"POST / 5000")
+        assert turns > 5000
+
+
 async def test_who_asks_nothing_is_not_kept(autojump_clock: MockClock) -> None:
     del autojump_clock
     seconds, _ = await elapsed_until_closed(b"")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -66,6 +67,11 @@ def guard(app: object = fine, **settings: object) -> Guard:
         ("127.0.0.1.evil.example", MISDIRECTED),
         ("0x7f.1", MISDIRECTED),
         ("[::1", MISDIRECTED),
+        ("evil.example@127.0.0.1", MISDIRECTED),  # nothing but a name or an address, and a port
+        ("127.0.0.1/evil", MISDIRECTED),
+        ("localhost?evil.example", MISDIRECTED),
+        ("localhost#.evil.example", MISDIRECTED),
+        ("local\thost", MISDIRECTED),
     ],
 )
 async def test_a_page_that_rebound_its_name_is_refused(host: str, status: int) -> None:
@@ -90,9 +96,31 @@ async def test_a_page_of_another_origin_is_refused(origin: str, status: int) -> 
         assert got[0] == status
 
 
-@pytest.mark.parametrize("name", ["host", "origin", "authorization", "content-length"])
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "path", "status"),
+    [
+        ("same-origin", "cors", "empty", "/api/status", OK),
+        ("none", "navigate", "document", "/api/status", OK),  # typed by the user
+        ("cross-site", "navigate", "document", "/", OK),  # a link to the dashboard
+        ("cross-site", "navigate", "document", "/api/export", FORBIDDEN),
+        ("cross-site", "navigate", "iframe", "/", FORBIDDEN),
+        ("cross-site", "no-cors", "image", "/api/events", FORBIDDEN),  # these have no Origin
+        ("cross-site", "no-cors", "script", "/static/app.js", FORBIDDEN),
+        ("same-site", "no-cors", "image", "/api/events", FORBIDDEN),  # a page of another port of this machine
+        ("cross-site", "no-cors", "empty", "/api/flush", FORBIDDEN),
+    ],
+)
+async def test_what_a_page_fetches_without_an_origin_is_refused(
+    site: str, mode: str, dest: str, path: str, status: int
+) -> None:
+    fetched = (("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest))
+    assert (await asked(guard(), ("host", "localhost"), *fetched, path=path))[0] == status
+
+
+@pytest.mark.parametrize("name", ["host", "origin", "authorization", "content-length", "sec-fetch-site"])
 async def test_a_header_that_counts_stands_once(name: str) -> None:
     values = {"host": "localhost", "origin": "http://localhost", "authorization": f"Bearer {KEY}", "content-length": "0"}
+    values["sec-fetch-site"] = "same-origin"
     twice = [*values.items(), (name, values[name])]
     assert (await asked(guard(key=KEY), *values.items()))[0] == OK
     assert (await asked(guard(key=KEY), *twice))[0] == 400
@@ -151,6 +179,24 @@ async def test_requests_under_way_are_bounded(autojump_clock: MockClock) -> None
         over.set()
     assert statuses == [OK] * MAX_UNDER_WAY
     assert (await asked(stands, ("host", "localhost")))[0] == OK
+
+
+async def test_who_needs_no_key_takes_no_place_of_those_who_have_it(autojump_clock: MockClock) -> None:
+    del autojump_clock
+    over = trio.Event()
+
+    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/static/app.js":
+            await over.wait()
+        await fine(scope, receive, send)
+
+    stands = guard(patient, key=KEY)
+    async with trio.open_nursery() as nursery:
+        for _ in range(MAX_UNDER_WAY):
+            nursery.start_soon(partial(asked, stands, ("host", "localhost"), path="/static/app.js"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await asked(stands, ("host", "localhost"), ("authorization", f"Bearer {KEY}")))[0] == OK
+        over.set()
 
 
 @pytest.mark.parametrize(

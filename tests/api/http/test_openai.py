@@ -398,3 +398,12 @@ async def test_who_goes_away_has_the_model_stopped(tmp_path: Path, *, stream: bo
         with trio.fail_after(5):
             await model.ended.wait()
     assert interactions(tmp_path) == []
+
+
+async def test_half_a_character_in_what_is_refused_is_no_fault_of_the_node(tmp_path: Path) -> None:
+    form = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "\ud800": 1}}}
+    content = json.dumps({"messages": ASKED, "response_format": form})
+    async with answering(tmp_path) as at, httpx.AsyncClient(base_url=at.url, timeout=20) as client:
+        got = await client.post("/v1/chat/completions", content=content, headers={"content-type": "application/json"})
+    assert got.status_code == 400
+    assert "has ?, which is not taken" in got.json()["error"]["message"]

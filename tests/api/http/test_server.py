@@ -12,7 +12,7 @@ import trio
 from answering import answering
 from fastapi import FastAPI
 from opentelemetry import trace
-from trio.testing import MockClock, memory_stream_pair
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from espeer import Config, FakeModel, Node
 from espeer.api.http.guard import Receive, Scope, Send
@@ -139,6 +139,41 @@ async def test_beyond_the_bound_who_waits_longest_gives_way(autojump_clock: Mock
         await last.send_all(REQUEST)
         assert (await last.receive_some()).startswith(b"HTTP/1.1 204 ")
         await last.aclose()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"GET /a HTTP/1.1\r\nHo", b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", REQUEST]
+)
+async def test_who_holds_a_place_without_using_it_gives_way(autojump_clock: MockClock, sent: bytes) -> None:
+    """A head, a body that does not come to its end, or an answer that nobody takes: even if a byte comes now and then."""
+    del autojump_clock
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * (1 if scope["path"] == "/b" else 10_000_000)})
+
+    front = Front(app, {}, most=2)
+    async with background() as nursery:
+
+        async def connect(first: bytes) -> trio.abc.Stream:
+            ours, theirs = lockstep_stream_pair()
+            nursery.start_soon(front.answer, theirs)
+            await ours.send_all(first)
+            await trio.testing.wait_all_tasks_blocked()
+            return ours
+
+        holding = await connect(sent)
+        await trio.sleep(1)
+        other = await connect(b"GET /b HTTP/1.1\r\nHo")
+        await trio.sleep(1)
+        if sent != REQUEST:
+            await holding.send_all(b"x")
+        third = await connect(REQUEST.replace(b"/a", b"/b"))
+        assert (await third.receive_some()).startswith(b"HTTP/1.1 200 ")
+        await other.send_all(b"st: a\r\n\r\n")
+        assert (await other.receive_some()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_who_does_not_read_holds_nothing_up() -> None:
