@@ -48,8 +48,9 @@ async def serve(node: Served, settings: HttpSettings, *, task_status: trio.TaskS
 
 
 class Front:
-    """Answers connections, up to a bound; beyond it, the one gives way whose client has been waited for the longest: for a
-    request, for the rest of it, or until it takes what it is sent.
+    """Answers connections, up to a bound; beyond it, the one gives way whose client has been waited for the longest.
+
+    A client is waited for that is to send a request, or the rest of one, or to take what it is sent.
 
     :param state: what the app's lifespan left for its requests.
     """
