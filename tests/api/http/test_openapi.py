@@ -39,6 +39,7 @@ def settings(site: KeyedSite) -> SchemathesisConfig:
                 # No description tells that a text holds nothing but control characters, or that one parameter wants another
                 # (400), nor that there was no time for an answer (504).
                 "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "404", "504"]},
+                "negative_data_rejection": {"expected-statuses": ["4xx"]},  # 413, too, for several of the longest texts at once
                 "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "504"]},
             },
         }
@@ -116,6 +117,8 @@ def test_it_does_what_it_says(site: KeyedSite, description: Json) -> None:
     for part in inside(description):  # types are to be ones that it holds, mostly
         if part.get("pattern", "").startswith("^[a-z0-9-]"):
             part["enum"] = ["general"]
+        if part.get("pattern") == r"\S":  # long texts that have to match something take schemathesis a minute to make up
+            del part["pattern"]
     answer = node.ask("ask", question="What does E42 mean?")["id"]
     description["components"]["schemas"]["Feedback"]["example"] = {"answer": answer, "good": True}
     there = {"id": learnt, "number": answer, "run": run}
