@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TextIO, cast
 import structlog
 
 from espeer.errors import EspeerError
+from espeer.text import visible
 
 LogFormat = Literal["auto", "human", "json"]
 """How records are written: for people, as lines of JSON, or for people on a terminal and as JSON otherwise."""
@@ -46,6 +47,7 @@ def configure(level: int, stream: TextIO = sys.stderr, *, form: LogFormat = "aut
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info if level <= logging.DEBUG else _format_discreetly,
+                *([_make_visible] if people else []),  # JSON has escapes of its own
                 renderer,
             ],
             foreign_pre_chain=[
@@ -59,6 +61,15 @@ def configure(level: int, stream: TextIO = sys.stderr, *, form: LogFormat = "aut
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(capture=True)
     logging.getLogger("espeer").setLevel(level)
+
+
+def _make_visible(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Leave nothing in a record that a terminal obeys, nor lines that look like other records: it may be a peer's."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            shown = visible(value)
+            event[key] = shown.replace("\n", "\n    ") if key == "event" else shown
+    return event
 
 
 def _format_discreetly(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -31,6 +31,11 @@ def is_clean(text: str) -> bool:
     return bool(text.strip()) and _FORBIDDEN.search(text) is None
 
 
+def visible(text: str) -> str:
+    """``text`` with U+FFFD for each forbidden character: fit for a terminal, whoever it comes from."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def clean(raw: str, *, limit: int, what: str) -> str:
     """``raw`` in NFC, without forbidden characters, white space folded (line breaks stay).
 

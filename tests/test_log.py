@@ -118,6 +118,18 @@ def failing(prompt: Prompt, _: Sampling) -> str:
     raise RuntimeError(f"cannot go on with {prompt}")
 
 
+def test_a_terminal_obeys_nothing_that_is_logged(configured: Configure) -> None:
+    stream = configured(stream=Terminal(), form="human")
+    hostile = "\x1b]0;evil\x07\x9b2J\u202egpj.exe"
+    log.get_logger("espeer.x").warning("refused", reason=hostile)
+    logging.getLogger("library").warning("from %s\n12:00:00 [info ] all is well", hostile)
+    said = stream.getvalue()
+    assert "evil" in said
+    assert not {"\x1b]", "\x07", "\x9b", "\u202e", "\n12:"} & {
+        said[at : at + size] for at in range(len(said)) for size in (1, 2, 4)
+    }
+
+
 async def test_nothing_that_was_said_and_no_secret_is_logged(configured: Configure, tmp_path: Path) -> None:
     stream = configured()
     secrets = [KEY]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espeer.errors import InputError
-from espeer.text import clean, is_clean
+from espeer.text import clean, is_clean, visible
 
 
 @given(st.text(max_size=400))
@@ -40,3 +40,7 @@ def test_cleaning(raw: str, text: str) -> None:
 def test_empty_and_huge_are_refused_with_what_to_do(raw: str) -> None:
     with pytest.raises(InputError, match=r"^the text is (empty; give it some text|too long: .*; shorten it)$"):
         clean(raw, limit=100, what="the text")
+
+
+def test_what_a_terminal_would_obey_is_shown_instead() -> None:
+    assert visible("a\x1b[31mb\n\tc\x9b\r\u202ed") == "a\ufffd[31mb\n\tc\ufffd\ufffd\ufffdd"

@@ -16,7 +16,7 @@ from espeer.cli.show import console, print_json, print_sources
 from espeer.errors import InputError, StoreInUse
 from espeer.folder import claimed, states_path, store_path
 from espeer.sources import Chosen, choose
-from espeer.text import MAX_INPUT, SLACK
+from espeer.text import MAX_INPUT, SLACK, visible
 
 _DEFAULT_TARGET = Target()
 
@@ -124,7 +124,7 @@ def read_text(argument: str) -> str:
 
 
 def _print_piece(piece: str) -> None:
-    sys.stdout.write(piece)
+    sys.stdout.write(visible(piece))  # a model may say anything
     sys.stdout.flush()
 
 

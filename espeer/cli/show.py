@@ -16,7 +16,7 @@ _CUT_OFF = {
 }
 _WIDE = 1000  # lines that go into a pipe are not folded
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()  # there is none with `>&-`
-console = Console(highlight=False, soft_wrap=True, width=None if _on_terminal else _WIDE)
+console = Console(highlight=False, emoji=False, soft_wrap=True, width=None if _on_terminal else _WIDE)
 
 
 def print_json(value: Any) -> None:
@@ -44,7 +44,7 @@ def table(*columns: str) -> Table:
 
 def print_unfolded(made: Table) -> None:
     """Print a table whose cells are to be copied, such as addresses: the terminal wraps its lines, nothing is cut in two."""
-    Console(highlight=False, soft_wrap=True, width=_WIDE).print(made)
+    Console(highlight=False, emoji=False, soft_wrap=True, width=_WIDE).print(made)
 
 
 def print_experiences(found: list[dict[str, Any]], *, scored: bool = False) -> None:

@@ -8,6 +8,7 @@ from espeer.api.client import request
 from espeer.cli import experiences
 from espeer.cli.options import Target
 from espeer.cli.show import console, print_json, short, when
+from espeer.text import visible
 
 _SHOWN: Final = 12  # digits of an id that the other commands show
 _DEFAULT_TARGET = Target()
@@ -30,7 +31,7 @@ def why(what: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
         return
     console.print(f"answer {found['id']}, {when(found['created'])}")
     console.print(f"question: {escape(found['question'])}")
-    console.print(f"answer: {escape(found['answer'])}")
+    console.print(f"answer: {escape(visible(found['answer']))}")
     if found["feedback"] or found["good"] is not None:
         rated = {True: "good", False: "bad", None: ""}[found["good"]]
         console.print("feedback: " + escape(": ".join(filter(None, (rated, found["feedback"])))))
