@@ -1,8 +1,11 @@
-"""What is wrong with parameters, in one line (pure)."""
+"""What is wrong, in one line (pure)."""
 
 from typing import Final
 
 from pydantic import ValidationError
+
+FAILED: Final = "the node failed at this; its log says why"
+"""What is told of a fault of ours."""
 
 _COMPLAINTS: Final = 4
 """A list of a thousand wrong items is not complained about a thousand times."""

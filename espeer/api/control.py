@@ -17,7 +17,7 @@ import trio
 from pydantic import ValidationError
 
 from espeer.api.client import MAX_REQUEST
-from espeer.api.complaints import complaint
+from espeer.api.complaints import FAILED, complaint
 from espeer.api.verbs import VERBS, Ask, Verb
 from espeer.errors import ControlError, EspeerError, InputError
 from espeer.folder import private_folder
@@ -95,7 +95,7 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
         return  # nobody there, or nobody who talks
     except Exception:  # a fault of ours must not take the node down
         log.exception("a request failed")
-        reply = {"error": "the node failed at this; its log says why", "kind": "InternalError"}
+        reply = {"error": FAILED, "kind": "InternalError"}
     if reply is not None:
         await say(reply)
 

@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams, CallToolResult, ListToolsResult, TextContent
 from pydantic import ValidationError
 
-from espeer.api.complaints import complaint
+from espeer.api.complaints import FAILED, complaint
 from espeer.api.mcp_calls import Call
 from espeer.api.mcp_tools import INSTRUCTIONS, TOOLS
 from espeer.errors import EspeerError
@@ -62,7 +62,7 @@ async def _do(call: Call, asked: CallToolRequestParams) -> CallToolResult:
         return _failed(str(error))
     except Exception:
         log.exception("a tool failed", tool=asked.name)
-        return _failed("the node failed at this; its log says why")
+        return _failed(FAILED)
     told = result.model_dump(mode="json")
     text = json.dumps(told, ensure_ascii=False)  # for clients that do not know of structured results
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=told)

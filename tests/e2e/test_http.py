@@ -66,7 +66,7 @@ def test_a_node_without_http_pays_nothing_for_it(tmp_path: Path) -> None:
         process.terminate()
     imported = {line.rpartition("|")[2].strip() for line in (tmp_path / "log").read_text().splitlines()}
     assert "espeer.node" in imported
-    assert imported & {"fastapi", "sse_starlette", "starlette"} == set()
+    assert imported & {"fastapi", "starlette"} == set()
 
 
 def test_curl_is_answered(nodes: Nodes, tmp_path: Path) -> None:

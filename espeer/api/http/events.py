@@ -6,7 +6,6 @@ with the number of events that the client was too slow for. Whoever comes back w
 place of `begin`. A comment now and then shows that the stream is alive; it ends when the node stops.
 """
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -18,6 +17,7 @@ from typing_extensions import override
 from espeer.api import forms, views
 from espeer.api.http.feed import Feed, Happening, Watcher
 from espeer.api.http.served import ServedNode
+from espeer.api.http.telling import frame
 from espeer.errors import EspeerError
 from espeer.events import Answered, Recorded
 from espeer.node import Node
@@ -56,19 +56,19 @@ class _EventStream(Response):
             await say(": espeer\n\n")
             known = self._known(watcher)
             if watcher.begins:
-                await say(_frame(known, "begin", self._feed.history.told()))
+                await say(frame("begin", self._feed.history.told(), id=known))
             while not watcher.closed:
                 while watcher.snapshots:
                     name, snapshot = watcher.snapshots.popitem()
-                    await say(_frame(known, name, snapshot))
+                    await say(frame(name, snapshot, id=known))
                 while watcher.happenings and not watcher.closed:
                     if watcher.lost:
                         lost, watcher.lost = watcher.lost, 0
-                        await say(_frame(self._known(watcher), "lost", {"n": lost}))
+                        await say(frame("lost", {"n": lost}, id=self._known(watcher)))
                         continue
                     happening = watcher.happenings.popleft()
                     known = self._feed.id(happening.number)
-                    await say(_frame(known, type(happening.event).__name__.lower(), await self._told(happening)))
+                    await say(frame(type(happening.event).__name__.lower(), await self._told(happening), id=known))
                 if not watcher.snapshots and not await watcher.news(HEARTBEAT_SECONDS):
                     await say(": alive\n\n")
         await send({"type": "http.response.body", "body": b""})
@@ -95,7 +95,3 @@ class _EventStream(Response):
             return views.held(await self._node.experience(id))
         except EspeerError:  # evicted since; or this is a client, which keeps none
             return None
-
-
-def _frame(id: str, name: str, data: Any) -> str:
-    return f"id: {id}\nevent: {name}\ndata: {json.dumps(data)}\n\n"

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
 
 from espeer import errors
+from espeer.api.complaints import FAILED
 from espeer.api.http.feed import TooManyWatchers
 from espeer.api.http.guard import error_body
 from espeer.api.http.served import NotReady
@@ -74,7 +75,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Error, "description": _MEANINGS[status]} for status in statuses}
 
 
-INTERNAL: Final = error_body("the node failed at this; its log says why", "InternalError")
+INTERNAL: Final = error_body(FAILED, "InternalError")
 
 
 def status_of(error: errors.EspeerError) -> HTTPStatus:

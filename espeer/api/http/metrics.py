@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -9,7 +10,6 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
-from espeer.api.http import faults
 from espeer.api.http.guard import OPEN_FOLDER, App, Message, Receive, Scope, Send
 from espeer.api.http.mcp import PATH as MCP_PATH
 from espeer.api.http.served import Served, ServedNode
@@ -23,7 +23,7 @@ _process: Final = ProcessCollector(registry=None)
 
 _TEXT: Final = {"schema": {"type": "string"}}
 
-router = APIRouter(tags=["operations"], responses=faults.documented(400, 401, 403, 408, 413, 421, 500, 503))
+router = APIRouter(tags=["operations"])
 
 
 class Counted:
@@ -38,14 +38,7 @@ class Counted:
 
     def around(self, app: App) -> App:
         """Return the app, counted."""
-
-        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
-                await self._count(app, scope, receive, send)
-            else:
-                await app(scope, receive, send)
-
-        return counted
+        return partial(self._count, app)
 
     async def _count(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         code = _ABORTED  # where the client went before an answer began

@@ -4,7 +4,6 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sse_starlette import ServerSentEvent
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
@@ -26,6 +25,12 @@ def described(*events: str) -> dict[str, Any]:
     return {Telling.media_type: {"schema": event}}
 
 
+def frame(event: str, data: Any, *, id: str = "") -> str:
+    """Return an event as it is sent. JSON has no line feeds in it, so one line of data will do."""
+    known = f"id: {id}\n" if id else ""
+    return f"{known}event: {event}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
 class Telling(Response):
     """A stream of events.
 
@@ -44,7 +49,7 @@ class Telling(Response):
 
     def written(self, event: str, data: Any) -> bytes:
         """Return an event as it is sent."""
-        return ServerSentEvent(json.dumps(data, ensure_ascii=False, separators=(",", ":")), event=event, sep="\n").encode()
+        return frame(event, data).encode()
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
