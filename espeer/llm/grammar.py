@@ -202,7 +202,8 @@ class _Builder:
             return '"[]"', holds
         more = self._named(f"{_SEPARATOR} {item}")
         items = f"{item} {more}{{{max(least, 1) - 1},{most - 1}}}"
-        return f'"[" {items} "]"' if least else f'"[" ({items})? "]"', holds
+        # llama.cpp multiplies repetitions that stand in each other, but not those of a rule that has a name
+        return f'"[" {items} "]"' if least else f'"[" {self._named(items)}? "]"', holds
 
     def _string(self, given: dict[str, Any], where: str) -> tuple[str, _Holds]:
         _check_keys(given, ("minLength", "maxLength"), where)

@@ -223,9 +223,19 @@ def test_a_schema_that_holds_itself_is_too_deep() -> None:
         JsonSchema(schema)
 
 
+def longest() -> Iterator[dict[str, Any]]:
+    """Arrays of as many items as there may be, in each other."""
+    for least in (0, MAX_LENGTH):
+        schema: dict[str, Any] = {"type": "number"}
+        for _ in range(MAX_DEPTH - 1):
+            schema = {"type": "array", "minItems": least, "maxItems": MAX_LENGTH, "items": schema}
+            yield schema
+    yield {"type": "array", "maxItems": MAX_LENGTH, "items": {"enum": ["a"] * MAX_VALUES}}
+
+
 def test_the_largest_schemas_are_ones_that_llama_cpp_takes(model: LlamaModel) -> None:
     long = {"type": "string", "minLength": MAX_LENGTH}
-    for schema in (nested(MAX_DEPTH - 1), wide(10, long), {"enum": ["(" * 20 + str(n) for n in range(MAX_VALUES)]}):
+    for schema in (nested(MAX_DEPTH - 1), wide(10, long), *longest(), {"enum": ["(" * 20 + str(n) for n in range(MAX_VALUES)]}):
         grammar = JsonSchema(schema).grammar
         assert grammar.count("(") <= MAX_GROUPS
         assert not takes(model, grammar, "x")
