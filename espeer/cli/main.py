@@ -1,6 +1,7 @@
 """The `espeer` command: the verbs, and what becomes of errors."""
 
 import gc
+import re
 import sys
 from typing import Annotated, Any
 
@@ -76,7 +77,7 @@ def _launch(
     try:
         app(tokens)
     except CycloptsError as error:
-        return _fail(_one_line(str(error)).rstrip(".") + "; see `espeer --help`", USAGE_ERROR)
+        return _fail(re.sub(r"(?<!\.)\.$", "", _one_line(str(error))) + "; see `espeer --help`", USAGE_ERROR)
     except EspeerError as error:
         if debug:
             _print_traceback()
