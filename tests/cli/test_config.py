@@ -130,7 +130,10 @@ def test_every_verb_finds_the_data_folder_of_the_settings(home: Path, run: Run, 
         (["node", "--k1", "much"], '--k1 is "much"; give a number'),
         (
             ["nodee"],
-            'Unknown command "nodee". Did you mean "node"? Available commands: node, ask, feedback, invite, learn, recall, peers, status, ...',
+            (
+                'Unknown command "nodee". Did you mean "node"? '
+                "Available commands: node, ask, feedback, invite, learn, recall, peers, status, ..."
+            ),
         ),
         (["node", "--role", "boss"], 'Invalid value "boss" for --role. Choose from: "peer", "server", "client"'),
         (["node", "--http-key", "x"], "Unknown option: --http-key. Did you mean --http-key-file?"),
