@@ -17,8 +17,14 @@ from espeer.api.http.guard import error_body
 from espeer.api.http.served import NotReady
 from espeer.log import get_logger
 
+
+class NeedsKey(errors.EspeerError):
+    """What is asked for is told only to those who show a key, and the node has none."""
+
+
 _STATUS: Final[tuple[tuple[type[errors.EspeerError], HTTPStatus], ...]] = (  # the first that fits
     (NotReady, HTTPStatus.SERVICE_UNAVAILABLE),
+    (NeedsKey, HTTPStatus.FORBIDDEN),
     (TooManyWatchers, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.QueueFull, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.ModelTimeout, HTTPStatus.GATEWAY_TIMEOUT),
@@ -39,7 +45,7 @@ _MAX_NAME: Final = 100
 _MEANINGS: Final = {
     400: "The request cannot be done as it is: an empty text, a number out of bounds, a topic type not held here.",
     401: "The node has a key, and the request has not.",
-    403: "The request comes from a web page of another origin.",
+    403: "The request comes from a web page of another origin, or asks for a secret of a node whose HTTP has no key.",
     404: "What it names is not here.",
     408: "The request did not come in time.",
     413: "The request is too large.",

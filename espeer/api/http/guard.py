@@ -35,6 +35,9 @@ OPEN: Final = frozenset({"/", "/health"})
 """Without a key: what tells nothing. Files of the dashboard lie under :data:`OPEN_FOLDER`."""
 OPEN_FOLDER: Final = "/static/"
 
+HAS_KEY: Final = "espeer.has_key"
+"""In a request's scope: whether it came with the node's key. Without one, every user of this machine can ask."""
+
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9A-Za-z._-]{1,253}))(?::[0-9]{0,5})?")
 _OTHER_SITES: Final = frozenset({"cross-site", "same-site"})  # another port of this machine is "same-site"
 
@@ -156,10 +159,12 @@ class Guard:
         if headers.one("content-length") and headers.one("transfer-encoding"):
             raise Refused(400, "a body has a content-length or a transfer-encoding: who stands between may see another one")
         path = scope["path"]
+        scope[HAS_KEY] = False
         if self._key and not _is_open(path):
             scheme, _, shown = headers.one("authorization").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._key.encode()):
                 raise Refused(401, "this node asks for its key: send it as `Authorization: Bearer KEY`")
+            scope[HAS_KEY] = True
 
     def _is_ours(self, host: str) -> bool:
         found = _HOST.fullmatch(host)

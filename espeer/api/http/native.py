@@ -5,11 +5,13 @@ A route's function has the name of its verb, which is the operation's id, too.
 
 from typing import Any, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from espeer.api import forms, parameters, verbs
 from espeer.api.http import faults
+from espeer.api.http.faults import NeedsKey
+from espeer.api.http.guard import HAS_KEY
 from espeer.api.http.served import ServedNode
 from espeer.api.http.telling import Tell, Telling, described
 
@@ -143,6 +145,10 @@ async def undo_refinement(node: ServedNode, run: parameters.Number) -> forms.Und
 
 
 @router.post("/invite")
-async def invite(node: ServedNode) -> forms.Invitation:
-    """Make a ticket by which another node joins the network. Of a private network it is a secret."""
+async def invite(node: ServedNode, request: Request) -> forms.Invitation:
+    """Make a ticket by which another node joins the network. Of a private network it is a secret: that needs a key."""
+    if node.config.psk is not None and not request.scope.get(HAS_KEY):
+        raise NeedsKey(
+            "a private network's ticket is a secret, and this node's HTTP has no key; use `espeer invite`, or --http-key-file"
+        )
     return await verbs.Invite().do(node)

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from answering import answering
 from sites import here
 
 from espeer import FakeModel
@@ -278,3 +279,15 @@ async def test_head_is_get_without_the_body(tmp_path: Path) -> None:
 async def test_the_bounds_are_what_the_node_takes(tmp_path: Path, verb: verbs.Verb) -> None:
     async with here(tmp_path) as (node, _):
         assert await verb.do(node) == []
+
+
+async def test_a_private_networks_ticket_needs_a_key(tmp_path: Path) -> None:
+    """Whoever else uses this machine could enter the network by it."""
+    key = "correct-horse-battery-staple"
+    async with answering(tmp_path / "a", psk=bytes(32)) as at, httpx.AsyncClient(base_url=at.url) as client:
+        refused = await client.post("/api/invite")
+        assert (refused.status_code, refused.json()["error"]["type"]) == (403, "NeedsKey")
+        assert "use `espeer invite`" in refused.json()["error"]["message"]
+    async with answering(tmp_path / "b", psk=bytes(32), key=key) as at, httpx.AsyncClient(base_url=at.url) as client:
+        offline = await client.post("/api/invite", headers={"Authorization": f"Bearer {key}"})
+        assert "it is offline" in offline.json()["error"]["message"]
