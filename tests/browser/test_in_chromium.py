@@ -94,8 +94,15 @@ def test_a_question_is_answered_with_what_was_learnt_and_rated_by_keyboard(page:
     learnt = fleet.learn(fleet.there, "Pump P8 shows E77 when it is wet.", "Drying the plug cured it.")
     eventually("it arrives", lambda: fleet.here.holds(learnt))
     page.live(fleet.url)
+    page.run(
+        """const state = document.querySelector("#answer-state");
+        window.states = [];
+        new MutationObserver((seen) => seen.forEach((one) => one.addedNodes.forEach((text) => states.push(text.data))))
+            .observe(state, {childList: true});"""
+    )
     page.one("#question").send_keys("P8 shows E77, which plug?", Keys.ENTER)
     page.says("#answer-state", "First token after")
+    assert page.run("return states.slice(0, 2)") == ["The model reads…", "The model writes…"]
     assert "E77" in page.text("#answer-text") or "plug" in page.text("#answer-text")
     page.says("#answer-used", learnt[:8], "of the question's words")
     page.says("#tile-ttft", "1 answer")

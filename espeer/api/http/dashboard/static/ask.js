@@ -26,6 +26,9 @@ function busy(under) {
   $("answer").setAttribute("aria-busy", String(under));
 }
 
+const READING = "The model reads…";
+const WRITING = "The model writes…";
+
 async function ask(question, type) {
   stop = new AbortController();
   given = null;
@@ -36,18 +39,20 @@ async function ask(question, type) {
   $("answer-question").textContent = question;
   $("answer-text").textContent = "";
   $("answer-used").replaceChildren();
-  $("answer-state").textContent = "The model reads…";
+  $("answer-state").textContent = READING;
   try {
     const body = { question, stream: true, ...(type ? { type } : {}) };
     const response = await call("/api/ask", { body, signal: stop.signal });
     if ((response.headers.get("content-type") ?? "").startsWith("text/event-stream")) {
       for await (const { event, data } of frames(response)) {
-        if (event === "piece") $("answer-text").append(data);
-        else if (event === "answer") finished(data);
+        if (event === "piece") {
+          $("answer-text").append(data);
+          if ($("answer-state").textContent === READING) $("answer-state").textContent = WRITING;
+        } else if (event === "answer") finished(data);
         else if (event === "error") failed(data.error?.message ?? "The node failed at this.");
       }
     }
-    if (!given && $("answer-state").textContent === "The model reads…") failed("The answer was cut off.");
+    if (!given && [READING, WRITING].includes($("answer-state").textContent)) failed("The answer was cut off.");
   } catch (error) {
     failed(error.name === "AbortError" ? "Stopped." : error.status ? error.message : "The node cannot be reached.");
   } finally {
