@@ -139,6 +139,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the setting's name."""
+        object.__setattr__(self, "data", Path(self.data))  # apps give a str as well
         if len(self.types) > MAX_TYPES or len(set(self.types)) != len(self.types):
             raise ConfigError(f"types: give up to {MAX_TYPES} different ones")
         for name in self.types:

@@ -314,3 +314,7 @@ def test_the_file_that_init_writes_sets_nothing_and_uncommented_the_defaults(
 
 def test_the_file_for_the_service_can_be_used() -> None:
     choose(Path(__file__).parents[1] / "ops" / "espeer.toml", env={}).config()
+
+
+def test_an_app_may_give_its_data_folder_as_a_string() -> None:
+    assert Config(data="/var/lib/espeer").data == Path("/var/lib/espeer")  # type: ignore[arg-type]
