@@ -26,11 +26,15 @@ async def background() -> AsyncIterator[trio.Nursery]:
     and comes out in a group.
     """
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield nursery
-        except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery
-            failure = error
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery
+                failure = error
+            nursery.cancel_scope.cancel()
+    except* trio.Cancelled:  # whoever cancelled this meanwhile must not make the failure vanish
+        if failure is None:
+            raise
     if failure is not None:
         raise failure

@@ -42,3 +42,13 @@ async def test_a_thread_gives_its_result_or_its_error() -> None:
     assert await in_thread(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         await in_thread(divmod, 1, 0)
+
+
+async def test_a_failure_does_not_vanish_where_the_block_is_cancelled_meanwhile() -> None:
+    error = KeyError("mine")
+    with trio.CancelScope() as scope, pytest.raises(KeyError) as caught:  # noqa: PT012 - the block is what is tested
+        async with background() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            scope.cancel()
+            raise error
+    assert caught.value is error

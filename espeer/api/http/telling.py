@@ -43,7 +43,7 @@ class Telling(Response):
     media_type = "text/event-stream"
 
     def __init__(self, work: Callable[[Tell], Awaitable[None]]) -> None:
-        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})  # nobody on the way may hold it back
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})  # nobody on the way may hold it back
         del self.headers["content-length"]
         self._work = work
 

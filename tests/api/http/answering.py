@@ -13,10 +13,11 @@ from espeer.tasks import background
 
 
 class Answering(NamedTuple):
-    """The node and its URL."""
+    """The node, its URL, and what the server knows of it."""
 
     node: Node
     url: str
+    served: Served
 
 
 @asynccontextmanager
@@ -24,9 +25,10 @@ async def answering(
     folder: Path, model: FakeModel | None = None, *, key: str = "", names: tuple[str, ...] = (), **changes: object
 ) -> AsyncIterator[Answering]:
     """Open a node and answer HTTP."""
-    config = Config(data=folder, offline=True, episode_age=1e6, **changes)  # type: ignore[arg-type]
+    config = Config(data=folder, **{"offline": True, "episode_age": 1e6} | changes)  # type: ignore[arg-type]
     served = Served()
     async with Node(config, model=model or FakeModel()) as node, background() as nursery:
         served.up(node)
         url = await nursery.start(serve, served, HttpSettings(address="127.0.0.1:0", key=key, names=names))
-        yield Answering(node, url)
+        yield Answering(node, url, served)
+        served.down()

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import trio
+from answering import answering
 
-from espeer import Config, FakeModel, Node
-from espeer.api.http.served import Served
-from espeer.api.http.server import serve
-from espeer.api.http.settings import HttpSettings
+from espeer import FakeModel, Node
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "e2e"))  # processes.py: espeer nodes as processes
 
@@ -26,17 +23,11 @@ KEY = "a key of a test, not a secret one"
 @asynccontextmanager
 async def here(folder: Path, model: FakeModel | None = None, **config: Any) -> AsyncIterator[tuple[Node, httpx.AsyncClient]]:
     """A node in this process, and a client of its HTTP server."""
-    settings = Config(data=folder, **{"offline": True, "episode_age": 1e6, "warming": False} | config)
-    served = Served()
-    async with trio.open_nursery() as nursery:
-        url = await nursery.start(serve, served, HttpSettings(address="127.0.0.1:0"))
-        async with Node(settings, model=model or FakeModel()) as node, httpx.AsyncClient(base_url=url, timeout=30) as client:
-            served.up(node)
-            try:
-                yield node, client
-            finally:
-                served.down()
-                nursery.cancel_scope.cancel()
+    async with (
+        answering(folder, model, **{"warming": False} | config) as at,
+        httpx.AsyncClient(base_url=at.url, timeout=30) as client,
+    ):
+        yield at.node, client
 
 
 @dataclass(frozen=True)

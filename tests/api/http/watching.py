@@ -9,11 +9,10 @@ from typing import Any
 
 import httpx
 import trio
+from answering import answering
 
-from espeer import Config, FakeModel, Node
+from espeer import Node
 from espeer.api.http.served import Served
-from espeer.api.http.server import serve
-from espeer.api.http.settings import HttpSettings
 
 PATIENCE = 10.0
 
@@ -29,15 +28,11 @@ class Site:
 
 @asynccontextmanager
 async def site(folder: Path, *, key: str = "") -> AsyncIterator[Site]:
-    config = Config(data=folder, offline=True, refining=False)
-    served = Served()
-    async with trio.open_nursery() as nursery:
-        url = await nursery.start(serve, served, HttpSettings(address="127.0.0.1:0", key=key))
-        async with Node(config, model=FakeModel()) as node, httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
-            served.up(node)
-            yield Site(node, served, client)
-            served.down()
-        nursery.cancel_scope.cancel()
+    async with (
+        answering(folder, key=key, refining=False) as at,
+        httpx.AsyncClient(base_url=at.url, timeout=PATIENCE) as client,
+    ):
+        yield Site(at.node, at.served, client)
 
 
 class Events:
