@@ -97,6 +97,7 @@ class Members:
         :raises FleetError: it does not come up.
         """
         options = ["--model", "fake", "--episode-size", "1", "--network", NETWORK]
+        options += ["--no-http"]  # the network is measured; and a proxy leads to the one port that a node listens on
         options += ["--repair-interval", f"{self._nodes.repair_interval:g}"]
         options += [] if self._nodes.refining else ["--no-refining"]
         options += [part for name_ in self._nodes.types for part in ("--type", name_)]
