@@ -182,11 +182,15 @@ class Nodes:
         inside: Sequence[str] = (),
         stdin: bytes = b"",
     ) -> NodeProcess:
-        """Start a node on a data folder, and wait until it is up; ``inside`` begins a command line to run it by."""
+        """Start a node on a data folder, and wait until it is up; ``inside`` begins a command line to run it by.
+
+        HTTP is off, which starts sooner, unless the options say where.
+        """
         self._count += 1
         path = self._logs / f"node-{self._count}.log"
         chosen = ["--model", model] if model else []
-        command = [*inside, *ESPEER, "node", "--data", data, *chosen, *options]
+        http = [] if {"--http", "--no-http"} & {*map(str, options)} else ["--no-http"]
+        command = [*inside, *ESPEER, "node", "--data", data, *chosen, *http, *options]
         with path.open("wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         assert process.stdin is not None

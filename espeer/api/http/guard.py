@@ -10,7 +10,7 @@ import ipaddress
 import json
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY: Final = 1024 * 1024
 BODY_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 5.0
 MAX_UNDER_WAY: Final = 64
 """Requests at a time, streams among them."""
 
@@ -76,10 +77,13 @@ class Guard:
 
     The body is read before the app sees the request. When the client goes away before the response is complete, the app is
     cancelled, whatever it is at.
+
+    :param hearing: paths of apps that listen for that themselves: they are given :data:`GRACE_SECONDS` to end in their own way.
     """
 
-    def __init__(self, app: App, settings: HttpSettings) -> None:
+    def __init__(self, app: App, settings: HttpSettings, *, hearing: Collection[str] = ()) -> None:
         self._app = app
+        self._hearing = frozenset(hearing)
         self._key = settings.key
         self._names = frozenset({"localhost", *(name.lower() for name in settings.names)})
         self._room = trio.CapacityLimiter(MAX_UNDER_WAY)
@@ -128,6 +132,8 @@ class Guard:
             while (await receive())["type"] != "http.disconnect":
                 pass
             gone.set()
+            if scope["path"] in self._hearing:
+                await trio.sleep(GRACE_SECONDS)
             if not complete:  # the server says so after every response, too, and the app may have something to do yet
                 nursery.cancel_scope.cancel()
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import trio
 
+from espeer.api.http import mcp
 from espeer.api.http.app import make_app
 from espeer.api.http.connection import Connection
 from espeer.api.http.guard import App, Guard
@@ -41,7 +42,9 @@ async def serve(node: Served, settings: HttpSettings, *, task_status: trio.TaskS
         async with app.router.lifespan_context(app) as state, trio.open_nursery() as nursery:
             nursery.start_soon(app.state.feed.run)
             nursery.start_soon(app.state.metrics.run)
-            front = Front(app.state.metrics.http.around(Guard(app, settings)), state or {})
+            # a client of MCP may leave an answer as soon as it has read it, and the session that it opened goes on
+            guard = Guard(app, settings, hearing={mcp.PATH})
+            front = Front(app.state.metrics.http.around(guard), state or {})
             await nursery.start(partial(trio.serve_listeners, front.answer, [listening]))
             host, port = listening.socket.getsockname()[:2]
             task_status.started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")

@@ -11,7 +11,7 @@ import trio
 from answering import answering
 from trio.testing import MockClock
 
-from espeer.api.http.guard import MAX_BODY, MAX_UNDER_WAY, Guard, Message, Receive, Scope, Send
+from espeer.api.http.guard import GRACE_SECONDS, MAX_BODY, MAX_UNDER_WAY, Guard, Message, Receive, Scope, Send
 from espeer.api.http.settings import HttpSettings
 
 KEY = "correct-horse-battery-staple"
@@ -179,6 +179,38 @@ async def test_requests_under_way_are_bounded(autojump_clock: MockClock) -> None
         over.set()
     assert statuses == [OK] * MAX_UNDER_WAY
     assert (await asked(stands, ("host", "localhost")))[0] == OK
+
+
+@pytest.mark.parametrize("hears", [True, False])
+async def test_an_app_that_hears_that_its_client_went_may_end_in_its_own_way(autojump_clock: MockClock, hears: bool) -> None:
+    done: list[str] = []
+
+    async def stream(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": OK, "headers": []})
+        try:
+            assert (await receive())["type"] == "http.disconnect"
+            await trio.sleep(GRACE_SECONDS / 2)
+            done.append("in its own way")
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            done.append("cancelled")
+            raise
+
+    messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+
+    async def receive() -> Message:
+        await trio.sleep(1)
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        pass
+
+    began = trio.current_time()
+    scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": [(b"host", b"localhost")], "query_string": b""}
+    await Guard(stream, HttpSettings(), hearing={"/mcp"} if hears else ())(scope, receive, send)
+    assert done == (["in its own way", "cancelled"] if hears else ["cancelled"])
+    assert trio.current_time() - began == pytest.approx(2 + (GRACE_SECONDS if hears else 0))
 
 
 async def test_who_needs_no_key_takes_no_place_of_those_who_have_it(autojump_clock: MockClock) -> None:
