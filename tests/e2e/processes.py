@@ -179,18 +179,19 @@ class Nodes:
         *options: str | Path,
         model: str | None = "fake",
         up: bool = True,
+        http: bool = False,
         inside: Sequence[str] = (),
         stdin: bytes = b"",
     ) -> NodeProcess:
         """Start a node on a data folder, and wait until it is up; ``inside`` begins a command line to run it by.
 
-        HTTP is off, which starts sooner, unless the options say where.
+        Without HTTP, which starts sooner, unless the options say where it is, or it is wanted where it usually is.
         """
         self._count += 1
         path = self._logs / f"node-{self._count}.log"
         chosen = ["--model", model] if model else []
-        http = [] if {"--http", "--no-http"} & {*map(str, options)} else ["--no-http"]
-        command = [*inside, *ESPEER, "node", "--data", data, *chosen, *http, *options]
+        without = [] if http or {"--http", "--no-http"} & {*map(str, options)} else ["--no-http"]
+        command = [*inside, *ESPEER, "node", "--data", data, *chosen, *without, *options]
         with path.open("wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         assert process.stdin is not None

@@ -127,7 +127,7 @@ def test_a_taken_port_is_told_before_the_model_is_loaded(tmp_path: Path) -> None
 
 
 def test_a_second_node_takes_the_next_port(nodes: Nodes, tmp_path: Path) -> None:
-    first, second = (url_of(nodes.start(tmp_path / name, "--offline")) for name in "ab")
+    first, second = (url_of(nodes.start(tmp_path / name, "--offline", http=True)) for name in "ab")
     assert first != second
     for url in (first, second):
         assert 7741 <= int(url.rpartition(":")[2]) <= 7741 + 19

@@ -64,7 +64,7 @@ def test_what_is_retracted_goes_from_every_node_at_once_and_from_those_that_come
     eventually("it is retracted there too", lambda: state(again, gone) == "retracted")
     new = joined(nodes, tmp_path / "new", b)
     eventually("a new one has what is left", lambda: new.holds(kept))
-    assert new.holds(gone) is None
+    assert state(new, gone) in {None, "retracted"}  # gossip passes on for some seconds what it passed on before
     assert [hit["id"] for hit in new.ask("recall", query="P7 E42 V1 drips")] == [kept]
 
 
