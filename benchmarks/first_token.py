@@ -16,7 +16,7 @@ from benchmarks import significance
 from benchmarks.report import Figure, number
 from benchmarks.serving import WARM_UP, Bench, K, first_piece, in_turns
 from benchmarks.timing import MILLI, Times
-from espeer import records
+from espeer import conversation, records
 from espeer.asking import AskOptions
 from espeer.demo import incidents
 from espeer.inference import Inference
@@ -92,7 +92,8 @@ async def by_inference(bench: Bench, count: int) -> dict[str, Figure]:
         async def ask(recall: int, place: int) -> float:
             started = time.perf_counter()
             question = cases[place].question
-            async with inference.stream(question, recall=recall, type=None, options=AskOptions(), capture=_forget) as pieces:
+            asked = conversation.read(question)
+            async with inference.stream(asked, recall=recall, type=None, options=AskOptions(), capture=_forget) as pieces:
                 async for _ in pieces:
                     break
                 return time.perf_counter() - started
