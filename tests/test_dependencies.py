@@ -40,7 +40,7 @@ def distributions(modules: Iterator[str]) -> set[str]:
 
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     extras = PROJECT["optional-dependencies"]
-    needed, optional = named(PROJECT["dependencies"]), named(extras["model"] + extras["hub"])
+    needed, optional = named(PROJECT["dependencies"]), named(extras["model"] + extras["hub"] + extras["sim"])
     ours = distributions(imported("espeer"))
     assert sorted(ours - needed - optional) == []
     assert sorted(needed - ours) == []

@@ -33,7 +33,10 @@ def test_the_map_names_every_module() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     folders = [
         ROOT / "espeer",
-        *(ROOT / "espeer" / name for name in ("api", "api/http", "demo", "doctor", "lifecycle", "llm", "p2p", "sim")),
+        *(
+            ROOT / "espeer" / name
+            for name in ("api", "api/http", "demo", "doctor", "lifecycle", "llm", "p2p", "sim", "sim/experiments")
+        ),
     ]
     names = {path.name for folder in folders for path in folder.glob("*.py")} - {"__main__.py"}
     assert len(names) > 100

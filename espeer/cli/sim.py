@@ -1,8 +1,12 @@
-"""`espeer sim run`: what a fleet of real nodes makes of a scenario."""
+"""`espeer sim`: what a fleet of real nodes makes of a scenario, and experiments."""
 
+import dataclasses
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -13,10 +17,13 @@ from rich.markup import escape
 from espeer.cli.show import print_json, table
 from espeer.cli.termination import heed_termination
 from espeer.errors import ConfigError, EspeerError
+from espeer.sim.experiments import settings
+from espeer.sim.experiments.settings import Settings
 
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from espeer.sim.experiments.estimates import Estimate
     from espeer.sim.runner import Result
     from espeer.sim.scenario import Scenario
 
@@ -33,26 +40,118 @@ class ScenarioFailed(EspeerError):
 
 
 @app.command
-def run(file: Path, /, *more: Path, quick: bool = False, json: bool = False) -> None:
-    """Run a scenario on this machine: node processes over 127.0.0.1, with a model that needs no weights.
+def run(
+    file: Path,
+    /,
+    *more: Path,
+    quick: bool = False,
+    data: Path | None = None,
+    model: str | None = None,
+    out: Path = Path("results"),
+    json: bool = False,
+) -> None:
+    """Run a scenario or an experiment on this machine.
 
-    Ends with exit code 1 where the scenario expects more than was measured, and keeps the processes' logs then.
+    A scenario puts node processes over 127.0.0.1 through something, with a model that needs no weights. It ends with exit code
+    1 where it expects more than was measured, and keeps the processes' logs then.
+
+    An experiment asks questions, with a real model. What is done of it is kept in OUT/NAME/work.db: stop it when you like, and
+    run it again to go on. It leaves result.json, a table and plots beside that.
 
     Example: espeer sim run simulations/baseline-8.toml --json | tail -1
 
-    :param file: the scenario, TOML; see docs/scenarios.md.
+    :param file: the scenario or experiment, TOML; see docs/scenarios.md.
     :param more: more of them, one after the other.
-    :param quick: run the smaller form of it, in seconds.
+    :param quick: run the smaller form of it, in seconds or minutes.
+    :param data: the folder of the data sets that an experiment asks from, or $ESPEER_DATA.
+    :param model: the model of an experiment, as for `espeer node`, in place of the file's.
+    :param out: the folder for what experiments leave.
     :param json: end each with one line of JSON; all else goes to standard error.
     """
     heed_termination()
     console = Console(stderr=json, highlight=False)
     if not console.is_terminal:
         console.width = _WIDE
-    scenarios = [_read(path, quick=quick) for path in (file, *more)]  # all, before the first runs
-    troubles = [trouble for scenario in scenarios if (trouble := _run_one(scenario, console, quick=quick, json=json))]
+    read = [_read(path, quick=quick) for path in (file, *more)]  # all, before the first runs
+    troubles = []
+    for path, one in zip((file, *more), read, strict=True):
+        if isinstance(one, Settings):
+            chosen = one if model is None else replace(one, model=model)
+            _experiment(chosen, path, console, quick=quick, data=data or _data(), out=out, json=json)
+        elif trouble := _run_one(one, console, quick=quick, json=json):
+            troubles.append(trouble)
     if troubles:
         raise ScenarioFailed("; ".join(troubles))
+
+
+@app.command
+def compare(before: Path, after: Path, /, *, json: bool = False) -> None:
+    """Say what got better or worse from one experiment's result to another's, beyond noise.
+
+    Where both asked the same questions they are compared pair by pair; else their 95 % intervals must not touch.
+
+    Example: espeer sim compare results/before/result.json results/after/result.json
+
+    :param before: a result.json.
+    :param after: another one, of the same experiment.
+    :param json: print one line of JSON.
+    """
+    from espeer.sim.experiments.compare import compare as find  # noqa: PLC0415 - imports numpy
+
+    changes = find(_result(before), _result(after))
+    if json:
+        print_json([dataclasses.asdict(change) for change in changes])
+        return
+    made = table("figure", "before", "after", "difference", "by", "")
+    for change in changes:
+        known = [_estimate(one) for one in (change.before, change.after, change.difference)]
+        made.add_row(change.name, *known, change.by, change.verdict)
+    Console(highlight=False).print(made)
+
+
+def _estimate(one: "Estimate | None") -> str:
+    return "-" if one is None else f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+
+
+def _result(path: Path) -> dict[str, Any]:
+    try:
+        found = loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is not the result of an experiment")
+    return found
+
+
+def _data() -> Path | None:
+    given = os.environ.get("ESPEER_DATA")
+    return Path(given) if given else None
+
+
+def _experiment(
+    settings: Settings, path: Path, console: Console, *, quick: bool, data: Path | None, out: Path, json: bool
+) -> None:
+    from espeer.sim.experiments.performing import perform  # noqa: PLC0415 - no other command needs what it imports
+
+    console.print(f"[bold]{settings.name}[/]: {escape(settings.about)}")
+    options = "".join([f" --model {settings.model}" if settings.model else "", " --data DIR" if data else ""])
+    command = f"espeer sim run {path}{' --quick' if quick else ''}{options}"
+    folder = out / (f"{settings.name}-quick" if quick else settings.name)
+    report = perform(settings, folder=folder, data=data, command=command, console=console)
+    for shown in report.tables:
+        made = table(*shown.columns)
+        for row in shown.rows:
+            made.add_row(*map(escape, row))
+        console.print(f"\n[bold]{escape(shown.title)}[/]")
+        console.print(made)
+    for note in report.notes:
+        console.print(f"  {escape(note)}", style="dim")
+    console.print(f"  written to {folder}", style="dim")
+    if json:
+        print_json({"name": settings.name, "quick": quick} | {one.name: one.estimate.value for one in report.figures})
+        sys.stdout.flush()
 
 
 def _run_one(scenario: "Scenario", console: Console, *, quick: bool, json: bool) -> str | None:
@@ -75,12 +174,13 @@ def _run_one(scenario: "Scenario", console: Console, *, quick: bool, json: bool)
     return f"{scenario.name}: not as expected: {', '.join(one.figure for one in result.failed)} (logs: {result.logs})"
 
 
-def _read(path: Path, *, quick: bool) -> "Scenario":
-    from espeer.sim.scenario import MAX_FILE, parse  # noqa: PLC0415
+def _read(path: Path, *, quick: bool) -> "Scenario | Settings":
+    from espeer.sim import scenario  # noqa: PLC0415
 
     try:
         with path.open("rb") as file:
-            return parse(file.read(MAX_FILE + 1).decode(), quick=quick)
+            text = file.read(scenario.MAX_FILE + 1).decode()
+        return settings.parse(text, quick=quick) if settings.is_experiment(text) else scenario.parse(text, quick=quick)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -20,6 +20,11 @@ def number(least: float, most: float, default: Any = dataclasses.MISSING) -> Any
     return dataclasses.field(default=default, metadata={"least": least, "most": most})
 
 
+def numbers(least: float, most: float, longest: int, default: Any = dataclasses.MISSING) -> Any:
+    """Declare a field that holds at most ``longest`` numbers, each as for :func:`number`."""
+    return dataclasses.field(default=default, metadata={"least": least, "most": most, "longest": longest})
+
+
 def text(pattern: str, default: Any = dataclasses.MISSING) -> Any:
     """Declare a field that holds a string that matches ``pattern`` as a whole."""
     return dataclasses.field(default=default, metadata={"pattern": pattern})

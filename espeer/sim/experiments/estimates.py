@@ -1,0 +1,97 @@
+"""How sure what was measured is (pure).
+
+Intervals are percentile bootstraps (Efron and Tibshirani 1993) with 10,000 seeded resamples. The same question may have been
+asked under several seeds; it is drawn or left out as a whole, or the interval would be too narrow.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES: Final = 10_000
+_SEED: Final = 1
+_BINS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval, and of how many questions (or whatever was drawn) it is."""
+
+    value: float
+    low: float
+    high: float
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discordant:
+    """Questions that two ways to answer do not agree on: so many that only the one, or only the other, is right about."""
+
+    only_one: int
+    only_other: int
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of the exact McNemar test (McNemar 1947; the binomial form of it).
+
+        It is the chance that pairs as uneven as these come of two ways that are right equally often.
+        """
+        pairs = self.only_one + self.only_other
+        if pairs == 0:
+            return 1.0
+        tail = sum(comb(pairs, count) for count in range(min(self.only_one, self.only_other) + 1))
+        return float(min(1.0, 2 * tail / 2**pairs))
+
+
+Outcomes = Mapping[str, Sequence[float]]
+"""By question, what came of it each time it was asked: 1 right, 0 wrong, or any other figure."""
+
+
+def mean(outcomes: Outcomes) -> Estimate:
+    """Return the mean over all times that something was asked."""
+    totals, counts = _totals(outcomes)
+    return _of_ratio(totals, counts)
+
+
+def difference(one: Outcomes, other: Outcomes) -> Estimate:
+    """Return how much higher the mean of ``one`` is. Pairs are kept together.
+
+    :raises ValueError: they are not of the same questions, asked equally often.
+    """
+    if one.keys() != other.keys() or any(len(one[key]) != len(other[key]) for key in one):
+        raise ValueError("what is compared must be of the same questions")
+    return mean({key: [a - b for a, b in zip(one[key], other[key], strict=True)] for key in one})
+
+
+def discordant(one: Sequence[bool], other: Sequence[bool]) -> Discordant:
+    """Count the questions that only one of the two is right about."""
+    pairs = list(zip(one, other, strict=True))
+    return Discordant(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs))
+
+
+def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
+    """Return the expected calibration error over 10 bins of equal width (Naeini et al. 2015), 0 to 1."""
+    if not confidences:
+        raise ValueError("there is nothing to measure")
+    sure, hit = np.asarray(confidences, float), np.asarray(right, float)
+    place = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+    gaps = [abs(sure[place == one].sum() - hit[place == one].sum()) for one in range(_BINS)]
+    return float(sum(gaps) / len(sure))
+
+
+def _totals(outcomes: Outcomes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    asked = [values for values in outcomes.values() if values]
+    if not asked:
+        raise ValueError("there is nothing to measure")
+    return np.array([sum(values) for values in asked], float), np.array([len(values) for values in asked], float)
+
+
+def _of_ratio(totals: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> Estimate:
+    drawn = np.random.default_rng(_SEED).integers(0, len(totals), (RESAMPLES, len(totals)))
+    means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Estimate(float(totals.sum() / counts.sum()), float(low), float(high), len(totals))

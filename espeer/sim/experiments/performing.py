@@ -1,0 +1,78 @@
+"""Performs an experiment: its work, its progress on the screen, and the files that it leaves."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from espeer.lifecycle import prompts
+from espeer.sim.experiments import generalised, plots
+from espeer.sim.experiments.journal import Journal
+from espeer.sim.experiments.report import Report
+from espeer.sim.experiments.settings import Generalised, Settings
+from espeer.sim.experiments.work import Work
+
+RESULT: Final = "result.json"
+TABLE: Final = "result.md"
+JOURNAL: Final = "work.db"
+
+
+def perform(settings: Settings, *, folder: Path, data: Path | None, command: str, console: Console) -> Report:
+    """Do an experiment, or go on with it, and write what it came to into the folder.
+
+    :param folder: where work and results are kept.
+    :param command: what was typed, for the page of results.
+    :raises InputError: the folder holds the work of something else, or the data is not there.
+    """
+    with Journal(folder / JOURNAL, _depends(settings)) as journal, _bars(console) as progress:
+        report = _unwrapped(settings, Work(journal, data, progress))
+    (folder / RESULT).write_text(json.dumps(report.as_json() | {"machine": machine()}, ensure_ascii=False, indent=1) + "\n")
+    (folder / TABLE).write_text(report.as_markdown(command=command), encoding="utf-8")
+    for plot in report.plots:
+        plots.draw(plot, folder)
+    return report
+
+
+def _unwrapped(settings: Settings, work: Work) -> Report:
+    """Do the work, and raise what went wrong without the groups that nurseries make: an interrupt first."""
+    try:
+        return trio.run(_run, settings, work)
+    except BaseExceptionGroup as group:
+        if interrupt := group.subgroup(KeyboardInterrupt):
+            raise KeyboardInterrupt from interrupt
+        raise
+
+
+async def _run(settings: Settings, work: Work) -> Report:
+    match settings:
+        case Generalised():
+            return await generalised.run(settings, work)
+        case _:
+            raise AssertionError(settings.experiment)
+
+
+def _depends(settings: Settings) -> Mapping[str, Any]:
+    """What a piece of work depends on beside its key. More seeds or subjects are more work, not other work."""
+    return {"experiment": settings.experiment, "model": settings.model, "prompts": prompts.VERSION}
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure was measured on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "espeer": importlib.metadata.version("espeer"),
+    }
+
+
+def _bars(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)

@@ -1,0 +1,83 @@
+"""Experiments as TOML: what is common to all, and which there are (pure)."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from espeer.errors import ConfigError
+from espeer.sim.reading import build, number, numbers, text, texts
+
+MAX_SEED: Final = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What every experiment is told.
+
+    :ivar experiment: which one.
+    :ivar name: of this scenario; its results are kept under it.
+    :ivar about: what is shown, in a sentence or two.
+    :ivar seeds: each is done with each of them.
+    :ivar model: as `espeer node --model`; empty for the default model.
+    """
+
+    experiment: str = text(r"[a-z]{1,32}")
+    name: str = text(r"[a-z0-9-]{1,64}")
+    about: str = text(r"(?s).{1,2000}")
+    seeds: tuple[int, ...] = numbers(0, MAX_SEED, 32, (1, 2, 3))
+    model: str = text(r"[ -~]{0,500}", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generalised(Settings):
+    """Whether what is learnt from some questions of a topic helps with others (paper: "generalised experience").
+
+    :ivar subjects: MMLU subjects, ``sciq``, ``incidents``.
+    :ivar share: of the questions, to learn from.
+    :ivar most: the most questions of a subject.
+    :ivar k: how many experiences, or interactions, go into a prompt.
+    :ivar support: tell the learner what is known about a question (SciQ's passage, an incident's report), not the answer alone.
+    """
+
+    subjects: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 64)
+    share: float = number(0.05, 0.95, 0.8)
+    most: int = number(10, 100_000, 400)
+    k: int = number(1, 16, 3)
+    support: bool = True
+
+
+KINDS: Final[Mapping[str, type[Settings]]] = {"generalised": Generalised}
+"""The experiments, by name."""
+
+
+def is_experiment(document: str) -> bool:
+    """Whether a TOML file is of an experiment; one that is not TOML, or of a fleet's scenario, is not."""
+    try:
+        return "experiment" in tomllib.loads(document)
+    except (ValueError, RecursionError):
+        return False
+
+
+def parse(document: str, *, quick: bool = False) -> Settings:
+    """Read an experiment's scenario.
+
+    :param quick: take its smaller form: what ``[quick]`` holds stands in place of what the rest of the file says.
+    :raises ConfigError: it is not TOML, or breaks a rule; the message names the key.
+    """
+    try:
+        table = tomllib.loads(document)
+    except ValueError as error:
+        raise ConfigError(f"not TOML: {error}") from error
+    smaller = table.pop("quick", {})
+    if not isinstance(smaller, Mapping):
+        raise ConfigError("quick is not a table")
+    kind = KINDS.get(str(table.get("experiment")))
+    if kind is None:
+        raise ConfigError(f"experiment is {table.get('experiment')!r}; give one of {', '.join(KINDS)}")
+    full = build(kind, table, "")
+    try:
+        small = build(kind, {**table, **smaller}, "")  # read in any case, so that a fault in either form shows
+    except ConfigError as error:
+        raise ConfigError(f"in the quick form: {error}") from error
+    return small if quick else full

@@ -1,0 +1,63 @@
+"""Intervals and tests: against what is known by hand, and for every input."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espeer.sim.experiments.estimates import calibration_error, difference, discordant, mean
+
+OUTCOMES = st.dictionaries(
+    st.text(max_size=4), st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=4), min_size=1, max_size=30
+)
+
+
+def test_the_interval_of_a_share_is_about_the_binomial_one() -> None:
+    estimate = mean({str(number): [float(number < 50)] for number in range(100)})
+    assert estimate.value == 0.5
+    assert estimate.low == pytest.approx(0.40, abs=0.02)
+    assert estimate.high == pytest.approx(0.60, abs=0.02)
+
+
+def test_asking_the_same_questions_again_makes_nothing_surer() -> None:
+    once = {str(number): [float(number % 3 == 0)] for number in range(60)}
+    thrice = {key: values * 3 for key, values in once.items()}
+    assert (mean(once).low, mean(once).high) == (mean(thrice).low, mean(thrice).high)
+
+
+@given(OUTCOMES)
+def test_a_mean_lies_in_its_interval(outcomes: dict[str, list[float]]) -> None:
+    estimate = mean(outcomes)
+    assert 0 <= estimate.low <= estimate.high <= 1
+    assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9 or estimate.of < 10
+
+
+@given(OUTCOMES)
+def test_nothing_differs_from_itself(outcomes: dict[str, list[float]]) -> None:
+    estimate = difference(outcomes, outcomes)
+    assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
+
+
+def test_what_is_paired_is_compared_in_pairs() -> None:
+    one = {str(number): [1.0 if number % 2 else 0.0] for number in range(40)}
+    other = {key: [0.0] if key == "1" else values for key, values in one.items()}
+    gain = difference(one, other)
+    assert gain.value == pytest.approx(1 / 40)
+    assert gain.low == 0
+    with pytest.raises(ValueError, match="same questions"):
+        difference(one, {"1": [1.0]})
+
+
+def test_mcnemar_is_the_binomial_test() -> None:
+    apart = discordant([True] * 8 + [False] * 2, [False] * 8 + [True] * 2)
+    assert (apart.only_one, apart.only_other) == (8, 2)
+    assert apart.p == pytest.approx(2 * sum(math.comb(10, n) for n in range(3)) / 2**10)
+    assert discordant([True], [True]).p == 1
+
+
+def test_calibration() -> None:
+    assert calibration_error([0.75] * 4, [True, True, True, False]) == pytest.approx(0)
+    assert calibration_error([1.0, 1.0], [False, False]) == 1
+    with pytest.raises(ValueError, match="nothing"):
+        calibration_error([], [])

@@ -1,0 +1,92 @@
+"""Generalised experience, with a model that needs no weights: what it writes, and that it goes on where it was stopped."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from espeer.errors import ConfigError
+from espeer.sim.experiments import performing, settings
+from espeer.sim.experiments.journal import Journal
+from espeer.sim.experiments.report import Report
+from espeer.sim.experiments.settings import Generalised
+
+SCENARIO = """
+experiment = "generalised"
+name = "small"
+about = "The incidents, by the fake model."
+model = "fake"
+seeds = [1, 2]
+subjects = ["incidents"]
+most = 20
+
+[quick]
+most = 10
+"""
+
+
+def perform(chosen: settings.Settings, folder: Path) -> Report:
+    return performing.perform(chosen, folder=folder, data=None, command="x", console=Console(file=io.StringIO()))
+
+
+def test_it_writes_figures_tables_and_plots(tmp_path: Path) -> None:
+    report = perform(settings.parse(SCENARIO), tmp_path)
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert [figure["name"] for figure in found["figures"]] == [
+        "incidents.plain",
+        "incidents.memory",
+        "incidents.experience",
+    ]
+    assert all(sum(map(len, figure["outcomes"].values())) == 8 for figure in found["figures"])  # 4 questions, 2 seeds
+    assert found["about"]["seeds"] == [1, 2]
+    assert report.tables[0].title in (tmp_path / "result.md").read_text()
+    assert (tmp_path / "small.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_goes_on_where_it_was_stopped_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings.parse(SCENARIO)
+    done: list[str] = []
+    put = Journal.put
+
+    def stop_after_30(self: Journal, key: str, result: object) -> None:
+        put(self, key, result)
+        done.append(key)
+        if len(done) == 30:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "put", stop_after_30)
+    with pytest.raises(KeyboardInterrupt):
+        perform(chosen, tmp_path)
+    perform(chosen, tmp_path)
+    work = [key for key in done if not key.startswith("leaks")]
+    assert len(work) == len(set(work))
+    whole = perform(chosen, tmp_path / "at-once")
+    assert [one.outcomes for one in whole.figures] == [one.outcomes for one in perform(chosen, tmp_path).figures]
+
+
+def test_more_seeds_are_more_work_and_not_other_work(tmp_path: Path) -> None:
+    chosen = settings.parse(SCENARIO)
+    assert isinstance(chosen, Generalised)
+    perform(replace(chosen, seeds=(1,)), tmp_path)
+    with Journal(tmp_path / "work.db", performing._depends(chosen)) as journal:
+        assert "method" in journal
+    report = perform(chosen, tmp_path)
+    assert report.about["seeds"] == (1, 2)
+
+
+def test_the_smaller_form_and_faults() -> None:
+    small = settings.parse(SCENARIO, quick=True)
+    assert isinstance(small, Generalised)
+    assert small.most == 10
+    for fault, message in (
+        ("experiment = 'no'", "give one of generalised"),
+        (SCENARIO.replace("most = 20", "most = 1"), "most is 1; give 10"),
+        (SCENARIO.replace("most = 10", "mots = 1"), "in the quick form: mots is not known"),
+        ("=", "not TOML"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            settings.parse(fault)
