@@ -14,6 +14,7 @@ from espeer.lifecycle import calibration, prompts
 from espeer.lifecycle.choice import Method, pick
 from espeer.llm.engine import Engine
 from espeer.llm.model import Model, Note, Run
+from espeer.sim.experiments import estimates
 
 CACHED, FULL = "accuracy_cached", "accuracy_full"
 
@@ -60,7 +61,7 @@ def accuracy(material: Material, joining: Model, whole: Model, count: int, *, me
         full.append(answer(whole, question, notes, method))
         plain.append(answer(whole, question, [], method))
     rights = {name: [one.right for one in side] for name, side in (("cached", cached), ("full", full), ("plain", plain))}
-    pairs = significance.discordant(rights["cached"], rights["full"])
+    pairs = estimates.discordant(rights["cached"], rights["full"])
     difference = quality.difference([*map(float, rights["cached"])], [*map(float, rights["full"])])
     apart = fmean(significance.divergence(ours.shares, theirs.shares) for ours, theirs in zip(cached, full, strict=True))
     same = fmean(_taken(ours) == _taken(theirs) for ours, theirs in zip(cached, full, strict=True))

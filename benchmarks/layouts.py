@@ -27,6 +27,7 @@ from espeer.llm.layout import Layout
 from espeer.llm.llama import LlamaModel
 from espeer.llm.model import Score
 from espeer.llm.weights import optimised, resolve
+from espeer.sim.experiments import estimates
 
 _NOTES = 4
 _HEAD = 4
@@ -207,7 +208,7 @@ def main() -> int:
     content = {}
     for name in outcomes[0]:
         whole, ways = [one["whole"] for one in outcomes], [one[name] for one in outcomes]
-        pairs = significance.discordant([one.right for one in ways], [one.right for one in whole])
+        pairs = estimates.discordant([one.right for one in ways], [one.right for one in whole])
         content[name] = figures = {
             "accuracy": fmean(one.right for one in ways),
             "only_so": pairs.only_one,

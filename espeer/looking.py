@@ -2,6 +2,8 @@
 
 import importlib.metadata
 from dataclasses import asdict
+from functools import cache
+from typing import Any
 
 from espeer.config import Config
 from espeer.errors import InputError
@@ -11,6 +13,7 @@ from espeer.p2p.addresses import Reach, parse_peer
 from espeer.p2p.ticket import Ticket
 from espeer.parts import Parts
 from espeer.status import Status
+from espeer.store import Store
 from espeer.tasks import in_thread
 
 
@@ -18,7 +21,7 @@ async def status(parts: Parts) -> Status:
     """Return how a node is doing."""
     config, engine, store, swarm = parts.config, parts.engine, parts.store, parts.swarm
     return Status(
-        version=importlib.metadata.version("espeer"),
+        version=_version(),
         peer_id=parts.identity.peer_id,
         addresses=tuple(swarm.addresses()) if swarm else (),
         network_name=config.network,
@@ -28,10 +31,7 @@ async def status(parts: Parts) -> Status:
         model=engine.model.name,
         prompts=prompts.VERSION,
         peers=len(swarm.peers()) if swarm else 0,
-        records=tuple(await in_thread(store.counts)),
-        store_bytes=await in_thread(store.size),
-        methods=await in_thread(store.method_counts, parts.identity.public),
-        interactions=await in_thread(store.interactions),
+        **await in_thread(_counted, store, parts.identity.public),
         learning=parts.learner.waiting,
         queued=await in_thread(len, parts.client.queue) if parts.client else 0,
         waiting=engine.waiting,
@@ -39,6 +39,22 @@ async def status(parts: Parts) -> Status:
         engine=engine.model.statistics(),
         network=asdict(swarm.counters) if swarm else {},
     )
+
+
+def _counted(store: Store, author: bytes) -> dict[str, Any]:
+    """What the store tells, in one go: each visit to a thread costs more than these."""
+    return {
+        "records": tuple(store.counts()),
+        "store_bytes": store.size(),
+        "methods": store.method_counts(author),
+        "interactions": store.interactions(),
+    }
+
+
+@cache
+def _version() -> str:
+    """What is installed; read from files once, for a node is asked every other second."""
+    return importlib.metadata.version("espeer")
 
 
 def invitation(config: Config, reached: list[str]) -> str:

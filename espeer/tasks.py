@@ -6,6 +6,8 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from espeer.errors import EspeerError
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -38,3 +40,16 @@ async def background() -> AsyncIterator[trio.Nursery]:
             raise
     if failure is not None:
         raise failure
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return what a group of errors, such as nurseries make, is about: an interrupt, else the first of ours, else the first."""
+    leaves = _leaves(error)
+    chosen = [leaf for kind in (KeyboardInterrupt, EspeerError) for leaf in leaves if isinstance(leaf, kind)]
+    return (chosen or leaves)[0]
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -4,6 +4,7 @@ A verb is a model of its parameters, which checks their types; what they may hol
 :mod:`espeer.api.parameters` tells.
 """
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final
 
@@ -32,9 +33,9 @@ class Verb(BaseModel):
 
     name: ClassVar[str]
 
+    @abstractmethod
     async def do(self, node: Node) -> Any:
         """Have the node do it; return the JSON form of what comes of it."""
-        raise NotImplementedError
 
 
 class Ask(Verb):

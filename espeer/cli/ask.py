@@ -11,14 +11,12 @@ from cyclopts import Parameter
 
 from espeer.api.client import NOT_UTF8, request
 from espeer.asking import AskOptions
-from espeer.cli.options import Target, Whole
+from espeer.cli.options import DEFAULT_TARGET, Target, Whole
 from espeer.cli.show import console, print_json, print_sources
 from espeer.errors import InputError, StoreInUse
 from espeer.folder import claimed, states_path, store_path
 from espeer.sources import Chosen, choose
 from espeer.text import MAX_INPUT, SLACK, visible
-
-_DEFAULT_TARGET = Target()
 
 
 def ask(
@@ -35,7 +33,7 @@ def ask(
     capture: Annotated[bool, Parameter(negative="--no-capture")] = True,
     offline: bool = False,
     model: str | None = None,
-    target: Target = _DEFAULT_TARGET,
+    target: Target = DEFAULT_TARGET,
 ) -> None:
     """Ask a question; "-" reads it from standard input.
 
@@ -85,7 +83,7 @@ def ask(
 
 
 def feedback(
-    answer: Whole, text: str = "", /, *, good: bool = False, bad: bool = False, target: Target = _DEFAULT_TARGET
+    answer: Whole, text: str = "", /, *, good: bool = False, bad: bool = False, target: Target = DEFAULT_TARGET
 ) -> None:
     """Say what became of an answer; a text is learnt from.
 

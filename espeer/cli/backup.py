@@ -1,19 +1,18 @@
 """`espeer backup` and `espeer restore`."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espeer.cli.options import Target
+from espeer.cli.options import DEFAULT_TARGET, Target
 from espeer.cli.show import console, print_json, when
 
 if TYPE_CHECKING:
     from espeer.backup import Backup
 
-_DEFAULT_TARGET = Target()
 
-
-def backup(to: Path, /, *, target: Target = _DEFAULT_TARGET) -> None:
+def backup(to: Path, /, *, target: Target = DEFAULT_TARGET) -> None:
     """Copy the node's data to one file, while the node goes on or when it is stopped.
 
     The file holds the node's private key, and that of a private network: keep it as you keep those.
@@ -31,7 +30,7 @@ def backup(to: Path, /, *, target: Target = _DEFAULT_TARGET) -> None:
         console.print(f"{made.file}: {made.records:,} records, {made.bytes:,} bytes, of node {made.peer_id}")
 
 
-def restore(file: Path, /, *, target: Target = _DEFAULT_TARGET) -> None:
+def restore(file: Path, /, *, target: Target = DEFAULT_TARGET) -> None:
     """Put a backup into a new data folder, which --data names. The next `espeer node` on it is the node of the backup.
 
     Example: espeer restore /var/backups/espeer-7tYcqGhN-20260102T030405Z.tar --data ~/pumps-2
@@ -52,10 +51,4 @@ def restore(file: Path, /, *, target: Target = _DEFAULT_TARGET) -> None:
 
 
 def _shown(made: "Backup") -> dict[str, object]:
-    return {
-        "file": str(made.file),
-        "peer_id": made.peer_id,
-        "created": made.created,
-        "records": made.records,
-        "bytes": made.bytes,
-    }
+    return asdict(made) | {"file": str(made.file)}

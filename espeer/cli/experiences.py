@@ -6,15 +6,14 @@ from cyclopts import App
 from rich.markup import escape
 
 from espeer.api.client import request
-from espeer.cli.options import Target, Whole
+from espeer.cli.options import DEFAULT_TARGET, Target, Whole
 from espeer.cli.show import console, print_experiences, print_json, table, when
 
 app = App(name="experiences", help="Look at the experiences that the node holds.")
-_DEFAULT_TARGET = Target()
 
 
 @app.command(name="list")
-def list_(*, type: str | None = None, limit: Whole = 20, target: Target = _DEFAULT_TARGET) -> None:
+def list_(*, type: str | None = None, limit: Whole = 20, target: Target = DEFAULT_TARGET) -> None:
     """List the newest experiences, newest first.
 
     Example: espeer experiences list --type pumps --limit 5
@@ -30,7 +29,7 @@ def list_(*, type: str | None = None, limit: Whole = 20, target: Target = _DEFAU
 
 
 @app.command
-def show(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
+def show(id: str, /, *, target: Target = DEFAULT_TARGET) -> None:
     """Show one experience with all that is known about it.
 
     Example: espeer experiences show 4f2a
@@ -50,7 +49,7 @@ def show(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
 
 
 @app.command
-def why(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
+def why(id: str, /, *, target: Target = DEFAULT_TARGET) -> None:
     """Tell where an experience stands: what it was made of, what it stands for, what stands for it.
 
     Example: espeer experiences why 4f2a

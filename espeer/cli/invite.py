@@ -3,13 +3,11 @@
 import sys
 
 from espeer.api.client import request
-from espeer.cli.options import Target
+from espeer.cli.options import DEFAULT_TARGET, Target
 from espeer.cli.show import print_json
 
-_DEFAULT_TARGET = Target()
 
-
-def invite(*, target: Target = _DEFAULT_TARGET) -> None:
+def invite(*, target: Target = DEFAULT_TARGET) -> None:
     """Print a ticket: one string by which another node joins the network of this one.
 
     The other side types: espeer node --join TICKET

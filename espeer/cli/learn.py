@@ -6,13 +6,12 @@ from pathlib import Path
 
 from espeer.api.client import request
 from espeer.cli.ask import read_text
-from espeer.cli.options import Target
+from espeer.cli.options import DEFAULT_TARGET, Target
 from espeer.cli.show import console, print_json
 from espeer.errors import InputError
 from espeer.text import MAX_INPUT, clean
 
 _FIELDS = frozenset({"text", "response", "feedback", "type"})
-_DEFAULT_TARGET = Target()
 
 
 def learn(
@@ -24,7 +23,7 @@ def learn(
     type: str = "",
     file: Path | None = None,
     wait: bool = False,
-    target: Target = _DEFAULT_TARGET,
+    target: Target = DEFAULT_TARGET,
 ) -> None:
     """Have the node learn from something that happened; "-" reads the text from standard input.
 

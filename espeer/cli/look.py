@@ -6,14 +6,12 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from espeer.api.client import request
-from espeer.cli.options import Target, Whole
+from espeer.cli.options import DEFAULT_TARGET, Target, Whole
 from espeer.cli.show import console, print_experiences, print_json, print_unfolded, table
-
-_DEFAULT_TARGET = Target()
 
 
 def recall(
-    query: str, /, *, k: Annotated[Whole, Parameter(alias="-k")] = 5, type: str | None = None, target: Target = _DEFAULT_TARGET
+    query: str, /, *, k: Annotated[Whole, Parameter(alias="-k")] = 5, type: str | None = None, target: Target = DEFAULT_TARGET
 ) -> None:
     """Show the experiences that fit a query best.
 
@@ -29,7 +27,7 @@ def recall(
         print_experiences(found, scored=True)
 
 
-def peers(*, target: Target = _DEFAULT_TARGET) -> None:
+def peers(*, target: Target = DEFAULT_TARGET) -> None:
     """List the connected peers.
 
     Example: espeer peers --json
@@ -48,7 +46,7 @@ def peers(*, target: Target = _DEFAULT_TARGET) -> None:
         print_unfolded(made)
 
 
-def status(*, target: Target = _DEFAULT_TARGET) -> None:
+def status(*, target: Target = DEFAULT_TARGET) -> None:
     """Show how the node is doing: records, how its experiences came about, what waits, the network.
 
     Example: espeer status --json
@@ -84,7 +82,7 @@ def _figure(named: tuple[str, Any]) -> str:
     return f"{name.replace('_', ' ')} {shown}"
 
 
-def id_(*, target: Target = _DEFAULT_TARGET) -> None:
+def id_(*, target: Target = DEFAULT_TARGET) -> None:
     """Print the node's peer id and the addresses that others can join it by.
 
     Example: espeer node --bootstrap "$(espeer id --json | jq -r .addresses[0])"

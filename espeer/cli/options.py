@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import CoercionError, Parameter, Token
 
@@ -47,3 +47,7 @@ class Target:
         :raises ConfigError: none is named, and the settings cannot be used.
         """
         return self.folder if self.folder is not None else choose(self.config).data
+
+
+DEFAULT_TARGET: Final = Target()
+"""The node of the settings, and a print for people."""

@@ -9,17 +9,16 @@ from typing import IO, Any, Final
 
 from espeer import ownfile
 from espeer.api.client import MAX_REQUEST, request
-from espeer.cli.options import Target
+from espeer.cli.options import DEFAULT_TARGET, Target
 from espeer.cli.show import console, print_json
 from espeer.errors import InputError
 from espeer.transfer import MAX_LINE, MAX_REFUSALS, line
 
-_DEFAULT_TARGET = Target()
 _ROOM: Final = MAX_REQUEST - 1024  # of a request, for its lines
 _COUNTS: Final = ("new", "known", "refused", "not_held")
 
 
-def retract(id: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
+def retract(id: str, /, *, target: Target = DEFAULT_TARGET) -> None:
     """Take back an experience that this node learnt: every node that hears of it recalls it no more.
 
     Example: espeer retract 4f2a
@@ -40,7 +39,7 @@ def export(
     type: str | None = None,
     own: bool = False,
     condensates: bool = False,
-    target: Target = _DEFAULT_TARGET,
+    target: Target = DEFAULT_TARGET,
 ) -> None:
     """Write the node's records to a file, one line of JSON each; "-" writes them to standard output.
 
@@ -71,7 +70,7 @@ def export(
         console.print(f"exported {_records(counted)} to {file}")
 
 
-def import_(file: Path, /, *, target: Target = _DEFAULT_TARGET) -> None:
+def import_(file: Path, /, *, target: Target = DEFAULT_TARGET) -> None:
     """Take in records that `espeer export` wrote; "-" reads them from standard input.
 
     Each is verified as if it came from the network. What is not sound, or of a type that the node does not hold, is refused;

@@ -5,12 +5,10 @@ from typing import Any
 from rich.markup import escape
 
 from espeer.api.client import request
-from espeer.cli.options import Target, Whole
+from espeer.cli.options import DEFAULT_TARGET, Target, Whole
 from espeer.cli.show import console, print_json, table, when
 from espeer.errors import InputError
 from espeer.scale import Scale
-
-_DEFAULT_TARGET = Target()
 
 
 def refine(
@@ -21,7 +19,7 @@ def refine(
     type: str | None = None,
     scale: Scale | None = None,
     threshold: float | None = None,
-    target: Target = _DEFAULT_TARGET,
+    target: Target = DEFAULT_TARGET,
 ) -> None:
     """Condense experiences that say the same, and keep the replica within its budget.
 

@@ -19,11 +19,11 @@ from espeer.cli.termination import heed_termination
 from espeer.errors import ConfigError, EspeerError
 from espeer.sim.experiments import settings
 from espeer.sim.experiments.settings import Settings
+from espeer.sim.reading import MAX_FILE
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from espeer.sim.experiments.estimates import Estimate
     from espeer.sim.runner import Result
     from espeer.sim.scenario import Scenario
 
@@ -96,7 +96,8 @@ def compare(before: Path, after: Path, /, *, json: bool = False) -> None:
     :param after: another one, of the same experiment.
     :param json: print one line of JSON.
     """
-    from espeer.sim.experiments.compare import compare as find  # noqa: PLC0415 - imports numpy
+    from espeer.sim.experiments import report  # noqa: PLC0415 - imports numpy
+    from espeer.sim.experiments.compare import compare as find  # noqa: PLC0415
 
     changes = find(_result(before), _result(after))
     if json:
@@ -104,13 +105,9 @@ def compare(before: Path, after: Path, /, *, json: bool = False) -> None:
         return
     made = table("figure", "before", "after", "difference", "by", "")
     for change in changes:
-        known = [_estimate(one) for one in (change.before, change.after, change.difference)]
+        known = ["-" if one is None else report.shown(one) for one in (change.before, change.after, change.difference)]
         made.add_row(change.name, *known, change.by, change.verdict)
     Console(highlight=False).print(made)
-
-
-def _estimate(one: "Estimate | None") -> str:
-    return "-" if one is None else f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
 
 
 def _result(path: Path) -> dict[str, Any]:
@@ -179,7 +176,7 @@ def _read(path: Path, *, quick: bool) -> "Scenario | Settings":
 
     try:
         with path.open("rb") as file:
-            text = file.read(scenario.MAX_FILE + 1).decode()
+            text = file.read(MAX_FILE + 1).decode()
         return settings.parse(text, quick=quick) if settings.is_experiment(text) else scenario.parse(text, quick=quick)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error

@@ -6,15 +6,14 @@ from rich.markup import escape
 
 from espeer.api.client import request
 from espeer.cli import experiences
-from espeer.cli.options import Target
+from espeer.cli.options import DEFAULT_TARGET, Target
 from espeer.cli.show import console, print_json, short, when
 from espeer.text import visible
 
 _SHOWN: Final = 12  # digits of an id that the other commands show
-_DEFAULT_TARGET = Target()
 
 
-def why(what: str, /, *, target: Target = _DEFAULT_TARGET) -> None:
+def why(what: str, /, *, target: Target = DEFAULT_TARGET) -> None:
     """Tell what an answer rests on and what was learnt from it, or where an experience stands, as `espeer experiences why`.
 
     Example: espeer why 7

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from espeer.errors import ModelError, PromptTooLong
-from espeer.llm.model import Finish, Prompt, Run, Sampling, Score
+from espeer.llm.model import Finish, Prompt, Run, Sampling, Score, source_of
 from espeer.llm.stream import TextStream
 
 UNKNOWN: Final = "I do not know."
@@ -111,7 +111,7 @@ class FakeModel:
         self._warm = {
             (prompt, ranks)
             for prompt, ranks in self._warm
-            if not any(note.id.partition(":")[0] in notes for message in prompt.messages for note in message.notes)
+            if not any(source_of(note.id) in notes for message in prompt.messages for note in message.notes)
         }
 
     def step(self, runs: Sequence[Run]) -> None:

@@ -29,6 +29,11 @@ class Note:
     text: str
 
 
+def source_of(note: str) -> str:
+    """Return what the note of that id is from."""
+    return note.partition(":")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation.

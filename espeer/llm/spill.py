@@ -24,6 +24,7 @@ import msgpack
 from espeer import ownfile
 from espeer.errors import ConfigError
 from espeer.folder import private_folder
+from espeer.llm.model import source_of
 from espeer.llm.states import StateKey
 from espeer.log import get_logger
 
@@ -169,7 +170,7 @@ def _name(key: StateKey) -> str:
 
 
 def _source(note: str) -> str:
-    return hashlib.sha256(note.partition(":")[0].encode()).hexdigest()[:_HALF]
+    return hashlib.sha256(source_of(note).encode()).hexdigest()[:_HALF]
 
 
 def _head(packed: bytes, size: int) -> bytes:

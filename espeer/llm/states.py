@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from espeer.llm.model import source_of
+
 
 @dataclass(frozen=True, slots=True)
 class StateKey:
@@ -89,7 +91,7 @@ class States:
 
     def forget(self, sources: Collection[str]) -> None:
         """Drop the states of all notes that are from one of these; see :attr:`espeer.llm.model.Note.id`."""
-        for key in [key for key in self._notes.values if key.note.partition(":")[0] in sources]:
+        for key in [key for key in self._notes.values if source_of(key.note) in sources]:
             self._notes.drop(key)
             self._unsaved.pop(key, None)
         if self._spill is not None:

@@ -5,7 +5,7 @@ imported only when its key pair is asked for: commands that need no network star
 """
 
 import os
-import tempfile
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -99,22 +99,6 @@ def _load(path: Path) -> Identity:
 
 
 def _create(path: Path, identity: Identity) -> None:
-    """Write all of the file under another name, then link it: nobody ever sees half a key, nor loses theirs to ours."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # O_EXCL, mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(identity.to_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            path.hardlink_to(temporary)
-        except FileExistsError:
-            return  # another process was faster; its key is the one
-    finally:
-        temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Make the file, whole or not at all: nobody ever sees half a key, nor loses theirs to ours."""
+    with suppress(FileExistsError), ownfile.new(path) as file:  # then another process was faster; its key is the one
+        file.write(identity.to_bytes())

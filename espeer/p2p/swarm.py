@@ -11,7 +11,6 @@ import trio
 from libp2p.peer.id import ID
 from multiaddr.utils import get_network_addrs  # type: ignore[import-untyped] # ships no types
 
-from espeer.errors import EspeerError
 from espeer.log import get_logger
 from espeer.p2p.acquaintances import Acquaintances
 from espeer.p2p.addressbook import keep, load
@@ -42,6 +41,7 @@ from espeer.p2p.reservations import Reservations
 from espeer.p2p.slots import Limits
 from espeer.p2p.sync import Sync
 from espeer.records import SignedRecord
+from espeer.tasks import cause
 
 __all__ = ["Counters", "Door", "PeerView", "Swarm", "SwarmSettings"]
 
@@ -184,7 +184,7 @@ class Swarm:
             try:
                 await self._session(listening)
             except* Exception as group:  # noqa: BLE001 - whatever libp2p fails with, the node goes on
-                failure = _leaf(group)
+                failure = cause(group)
             if not started:  # what fails at once would fail again
                 raise failure
             if trio.current_time() - began > LAST_RESTART:
@@ -273,11 +273,3 @@ class Swarm:
 
     def _types_of(self, topics: set[str]) -> tuple[str, ...]:
         return tuple(sorted(filter(None, map(self._local.type_of, topics))))
-
-
-def _leaf(error: BaseException) -> BaseException:
-    """The first error in a group; one of ours if there is one."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    leaves = [_leaf(inner) for inner in error.exceptions]
-    return next((leaf for leaf in leaves if isinstance(leaf, EspeerError)), leaves[0])

@@ -2,13 +2,17 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from espeer.errors import ConfigError
 
 T = TypeVar("T")
+
+MAX_FILE: Final = 256 * 1024
+"""The most bytes of a scenario."""
 
 _MAX_SHOWN: Final = 40
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -33,6 +37,45 @@ def text(pattern: str, default: Any = dataclasses.MISSING) -> Any:
 def texts(pattern: str, most: int, default: Any = dataclasses.MISSING) -> Any:
     """Declare a field that holds at most ``most`` strings, each as for :func:`text`."""
     return dataclasses.field(default=default, metadata={"pattern": pattern, "longest": most})
+
+
+def parse(document: str, read: Callable[[Mapping[str, Any]], T], *, quick: bool) -> T:
+    """Read a file that may have a smaller form of itself: what ``[quick]`` holds stands in place of what the rest says.
+
+    :param read: makes something of the file's table.
+    :param quick: take the smaller form. Both are read in any case, so that a fault in either shows.
+    :raises ConfigError: the document is not TOML, or ``read`` refuses it.
+    """
+    if len(document) > MAX_FILE:
+        raise ConfigError(f"a scenario has at most {MAX_FILE:,} bytes")
+    try:
+        table = tomllib.loads(document)
+        smaller = table.pop("quick", {})
+        if not isinstance(smaller, Mapping):
+            raise ConfigError("quick is not a table")
+        full = read(table)
+        small = _in_quick_form(read, _merged(table, smaller))
+    except ValueError as error:
+        raise ConfigError(f"not TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError("tables or lists are nested far too deep") from error
+    return small if quick else full
+
+
+def _in_quick_form(read: Callable[[Mapping[str, Any]], T], table: Mapping[str, Any]) -> T:
+    try:
+        return read(table)
+    except ConfigError as error:
+        raise ConfigError(f"in the quick form: {error}") from error
+
+
+def _merged(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one table over another: tables are merged, all else is replaced."""
+    merged = dict(table)
+    for key, value in over.items():
+        below = table.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def build(cls: type[T], table: Any, path: str) -> T:

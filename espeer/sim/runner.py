@@ -18,7 +18,7 @@ from espeer.sim.measure import FIGURES, Life, Made
 from espeer.sim.members import Member, Members, now_ms
 from espeer.sim.scenario import Scenario
 from espeer.sim.steps import Course, Steps
-from espeer.tasks import background
+from espeer.tasks import background, cause
 
 _SAMPLE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.5
@@ -83,20 +83,12 @@ def perform(scenario: Scenario, *, quick: bool, say: Say) -> Result:
 
 
 def _unwrapped(scenario: Scenario, folder: Path, say: Say) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-    """Run it, and raise what went wrong without the groups that nurseries make: an interrupt first, then errors of ours."""
+    """Run it, and raise what went wrong without the groups that nurseries make."""
     try:
         with Fleet(folder) as fleet:
             return trio.run(_run, scenario, fleet, folder, say)
     except BaseExceptionGroup as group:
-        leaves = _leaves(group)
-        ours = [leaf for kind in (KeyboardInterrupt, EspeerError) for leaf in leaves if isinstance(leaf, kind)]
-        raise (ours or leaves)[0] from group
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
+        raise cause(group) from group
 
 
 def _tidy(folder: Path, *, keep: bool) -> None:

@@ -1,18 +1,15 @@
 """Scenarios: what a fleet is put through and what is expected of it, read from TOML (pure). docs/scenarios.md has every key."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from espeer.errors import ConfigError
-from espeer.sim import expectation
+from espeer.sim import expectation, reading
 from espeer.sim.expectation import Expectation
 from espeer.sim.measure import FIGURES
 from espeer.sim.reading import build, number, text, texts
 
-MAX_FILE: Final = 256 * 1024
-"""The most bytes of a scenario."""
 MAX_NODES: Final = 64
 MAX_STEPS: Final = 32
 MAX_SECONDS: Final = 3600.0
@@ -220,20 +217,7 @@ def parse(document: str, *, quick: bool = False) -> Scenario:
     :param quick: take its smaller form: what ``[quick]`` holds stands in place of what the rest of the file says.
     :raises ConfigError: it is not TOML, or breaks a rule; the message names the key.
     """
-    if len(document) > MAX_FILE:
-        raise ConfigError(f"a scenario has at most {MAX_FILE:,} bytes")
-    try:
-        table = tomllib.loads(document)
-        smaller = table.pop("quick", {})
-        if not isinstance(smaller, Mapping):
-            raise ConfigError("quick is not a table")
-        full = _read(table)
-        small = _quick(_merged(table, smaller))  # read in any case, so that a fault in either form shows
-    except ValueError as error:
-        raise ConfigError(f"not TOML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError("tables or lists are nested far too deep") from error
-    return small if quick else full
+    return reading.parse(document, _read, quick=quick)
 
 
 def _read(table: Mapping[str, Any]) -> Scenario:
@@ -251,27 +235,11 @@ def _read(table: Mapping[str, Any]) -> Scenario:
     return scenario
 
 
-def _quick(table: Mapping[str, Any]) -> Scenario:
-    try:
-        return _read(table)
-    except ConfigError as error:
-        raise ConfigError(f"in the quick form: {error}") from error
-
-
 def _step(table: Any, path: str) -> Step:
     kind = table.get("do") if isinstance(table, Mapping) else None
     if not isinstance(kind, str) or kind not in STEPS:
         raise ConfigError(f"{path}.do: give one of {', '.join(STEPS)}")
     return build(STEPS[kind], {key: value for key, value in table.items() if key != "do"}, path)
-
-
-def _merged(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one table over another: tables are merged, all else is replaced."""
-    merged = dict(table)
-    for key, value in over.items():
-        below = table.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _check(scenario: Scenario) -> None:

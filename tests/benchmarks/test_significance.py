@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.significance import Discordant, discordant, divergence, ratio
+from benchmarks.significance import divergence, ratio
+from espeer.sim.experiments.estimates import Discordant, discordant
 
 
 @pytest.mark.parametrize(

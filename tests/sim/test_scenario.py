@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espeer.errors import ConfigError
-from espeer.sim.scenario import MAX_FILE, STEPS, Burst, Learn, Partition, Scenario, parse
+from espeer.sim.reading import MAX_FILE
+from espeer.sim.scenario import STEPS, Burst, Learn, Partition, Scenario, parse
 
 SIMULATIONS = Path(__file__).parents[2] / "simulations"
 

@@ -16,8 +16,6 @@ from espeer.transfer import ExportPage
 
 NDJSON: Final = "application/x-ndjson"
 _LINES: Final[dict[str, Any]] = {"content": {NDJSON: {"schema": {"type": "string"}}}}
-_ABOUT_ONE: Final = faults.documented(404)
-_WRITES: Final = faults.documented(507)
 
 router = APIRouter(
     prefix="/api",
@@ -27,13 +25,13 @@ router = APIRouter(
 )
 
 
-@router.get("/answers/{number}", responses=_ABOUT_ONE)
+@router.get("/answers/{number}", responses=faults.ABOUT_ONE)
 async def answer(node: ServedNode, number: parameters.Number) -> forms.Given:
     """Tell of an answer that was given: what stood in its prompt, and what was learnt from it."""
     return await verbs.Answer(answer=number).do(node)
 
 
-@router.post("/experiences/{id}/retract", responses=_ABOUT_ONE | _WRITES)
+@router.post("/experiences/{id}/retract", responses=faults.ABOUT_ONE | faults.WRITES)
 async def retract(node: ServedNode, id: parameters.IdPrefix) -> forms.Retracted:
     """Take an experience back that this node learnt; every node that hears of it hides it."""
     return await verbs.Retract(id=id).do(node)
@@ -42,7 +40,7 @@ async def retract(node: ServedNode, id: parameters.IdPrefix) -> forms.Retracted:
 @router.get(
     "/export",
     response_class=StreamingResponse,
-    responses=_ABOUT_ONE | {200: {"description": "A record a line, with the signed bytes themselves.", **_LINES}},
+    responses=faults.ABOUT_ONE | {200: {"description": "A record a line, with the signed bytes themselves.", **_LINES}},
 )
 async def export(
     node: ServedNode,
@@ -63,7 +61,9 @@ async def _lines(node: Node, page: ExportPage, *, type: str | None, own: bool, c
         page = await node.export(after=page.next, type=type, own=own, condensates=condensates)
 
 
-@router.post("/import", operation_id="import", openapi_extra={"requestBody": {"required": True, **_LINES}}, responses=_WRITES)
+@router.post(
+    "/import", operation_id="import", openapi_extra={"requestBody": {"required": True, **_LINES}}, responses=faults.WRITES
+)
 async def import_records(node: ServedNode, request: Request, first: parameters.FirstLine = 1) -> forms.Imported:
     """Take in lines of an export, 1 MiB of them at a time. Sound records are kept, all or none of them; others are refused."""
     try:

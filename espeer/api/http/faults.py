@@ -81,6 +81,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Error, "description": _MEANINGS[status]} for status in statuses}
 
 
+ABOUT_ONE: Final = documented(404)
+"""Of what is about something that may not be here."""
+WRITES: Final = documented(507)
+"""Of what needs room on the disk."""
+
 INTERNAL: Final = error_body(FAILED, "InternalError")
 
 

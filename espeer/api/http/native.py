@@ -17,8 +17,6 @@ from espeer.api.http.telling import Tell, Telling, described
 
 _FROM_MODEL: Final = faults.documented(504)
 _FROM_PEERS: Final = faults.documented(502)
-_ABOUT_ONE: Final = faults.documented(404)
-_WRITES: Final = faults.documented(507)
 
 router = APIRouter(
     prefix="/api",
@@ -43,7 +41,7 @@ _STREAMED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.post("/ask", response_model=forms.Answer, responses=_STREAMED | _FROM_MODEL | _WRITES)
+@router.post("/ask", response_model=forms.Answer, responses=_STREAMED | _FROM_MODEL | faults.WRITES)
 async def ask(node: ServedNode, asked: AskHere) -> forms.Answer | Response:
     """Answer a question with the experiences that fit it best; the answer is kept for feedback."""
     if not asked.stream:
@@ -64,13 +62,13 @@ async def choose(node: ServedNode, asked: verbs.Choose) -> forms.Choice:
     return await asked.do(node)
 
 
-@router.post("/learn", responses=_WRITES)
+@router.post("/learn", responses=faults.WRITES)
 async def learn(node: ServedNode, told: verbs.Learn) -> forms.Learnt:
     """Learn from something that happened; it is on disk when this answers, distilling and sharing follow."""
     return await told.do(node)
 
 
-@router.post("/feedback", responses=_ABOUT_ONE | _WRITES)
+@router.post("/feedback", responses=faults.ABOUT_ONE | faults.WRITES)
 async def feedback(node: ServedNode, told: verbs.Feedback) -> forms.Learnt:
     """Say what became of an answer: give a text, which is learnt from, or say whether it was good, or both."""
     return await told.do(node)
@@ -82,7 +80,7 @@ async def recall(node: ServedNode, asked: verbs.Recall) -> list[forms.Hit]:
     return await asked.do(node)
 
 
-@router.post("/flush", status_code=204, response_class=Response, responses=_WRITES)
+@router.post("/flush", status_code=204, response_class=Response, responses=faults.WRITES)
 async def flush(node: ServedNode) -> None:
     """Distil and publish everything learnt so far; answers when that is done."""
     await verbs.Flush().do(node)
@@ -108,19 +106,19 @@ async def experiences(
     return await verbs.Experiences(type=type, limit=limit).do(node)
 
 
-@router.get("/experiences/{id}", responses=_ABOUT_ONE)
+@router.get("/experiences/{id}", responses=faults.ABOUT_ONE)
 async def experience(node: ServedNode, id: parameters.IdPrefix) -> forms.Held:
     """Show the one experience whose id begins so."""
     return await verbs.Experience(id=id).do(node)
 
 
-@router.get("/experiences/{id}/why", responses=_ABOUT_ONE)
+@router.get("/experiences/{id}/why", responses=faults.ABOUT_ONE)
 async def why(node: ServedNode, id: parameters.IdPrefix) -> forms.Standing:
     """Tell where an experience stands, what it was made of, and what stands for what."""
     return await verbs.Why(id=id).do(node)
 
 
-@router.post("/refine", responses=_WRITES)
+@router.post("/refine", responses=faults.WRITES)
 async def refine(node: ServedNode, asked: verbs.Refine) -> forms.Outcome:
     """Refine the replica now: condense what is alike, and evict what there is no room for."""
     return await asked.do(node)
@@ -138,7 +136,7 @@ async def refinements(node: ServedNode, limit: parameters.Limit = 20) -> list[fo
     return await verbs.Refinements(limit=limit).do(node)
 
 
-@router.post("/refinements/{run}/undo", responses=_ABOUT_ONE | _WRITES)
+@router.post("/refinements/{run}/undo", responses=faults.ABOUT_ONE | faults.WRITES)
 async def undo_refinement(node: ServedNode, run: parameters.Number) -> forms.Undone:
     """Take a refinement run back."""
     return await verbs.UndoRefinement(run=run).do(node)

@@ -10,7 +10,6 @@ from math import comb
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 RESAMPLES: Final = 10_000
 _SEED: Final = 1
@@ -53,8 +52,13 @@ Outcomes = Mapping[str, Sequence[float]]
 
 def mean(outcomes: Outcomes) -> Estimate:
     """Return the mean over all times that something was asked."""
-    totals, counts = _totals(outcomes)
-    return _of_ratio(totals, counts)
+    asked = [values for values in outcomes.values() if values]
+    if not asked:
+        raise ValueError("there is nothing to measure")
+    totals, counts = np.array([sum(values) for values in asked], float), np.array([len(values) for values in asked], float)
+    drawn = np.random.default_rng(_SEED).integers(0, len(totals), (RESAMPLES, len(totals)))
+    low, high = np.percentile(totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    return Estimate(float(totals.sum() / counts.sum()), float(low), float(high), len(totals))
 
 
 def difference(one: Outcomes, other: Outcomes) -> Estimate:
@@ -81,17 +85,3 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> fl
     place = np.minimum((sure * _BINS).astype(int), _BINS - 1)
     gaps = [abs(sure[place == one].sum() - hit[place == one].sum()) for one in range(_BINS)]
     return float(sum(gaps) / len(sure))
-
-
-def _totals(outcomes: Outcomes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    asked = [values for values in outcomes.values() if values]
-    if not asked:
-        raise ValueError("there is nothing to measure")
-    return np.array([sum(values) for values in asked], float), np.array([len(values) for values in asked], float)
-
-
-def _of_ratio(totals: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> Estimate:
-    drawn = np.random.default_rng(_SEED).integers(0, len(totals), (RESAMPLES, len(totals)))
-    means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(float(totals.sum() / counts.sum()), float(low), float(high), len(totals))

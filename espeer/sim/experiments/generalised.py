@@ -24,7 +24,7 @@ from espeer.recall import Recall
 from espeer.records import MAX_TEXT, Experience
 from espeer.replica import Replica
 from espeer.sim.experiments import questions
-from espeer.sim.experiments.estimates import Outcomes, difference, discordant
+from espeer.sim.experiments.estimates import Estimate, Outcomes, difference, discordant
 from espeer.sim.experiments.questions import Item, Split
 from espeer.sim.experiments.report import Figure, Line, Plot, Report, Table, measured, shown, signed
 from espeer.sim.experiments.settings import Generalised
@@ -53,19 +53,30 @@ class Asked:
     right: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a subject.
+
+    :ivar leaks: how often a test question, or its answer as a sentence, stood in a store.
+    """
+
+    asked: list[Asked]
+    leaks: int
+
+
 async def run(settings: Generalised, work: Work) -> Report:
     """Do what is not done, and return what all of it came to."""
     async with shared_model(settings.model or None) as engine:
         method: Method = await work.once("method", partial(_method, engine))
         asked = {subject: await _subject(settings, work, engine, method, subject) for subject in settings.subjects}
-        return _report(settings, asked, work, model=engine.model.name, method=method)
+        return _report(settings, asked, model=engine.model.name, method=method)
 
 
 async def _method(engine: Engine) -> Method:
     return (await calibration.measure(engine)).method
 
 
-async def _subject(settings: Generalised, work: Work, engine: Engine, method: Method, subject: str) -> list[Asked]:
+async def _subject(settings: Generalised, work: Work, engine: Engine, method: Method, subject: str) -> Outcome:
     items = questions.without_repeats(questions.load(work.data, subject))
     splits = {seed: questions.split(items, settings.share, seed, most=settings.most) for seed in settings.seeds}
     told: dict[str, dict[str, str]] = {}
@@ -78,8 +89,7 @@ async def _subject(settings: Generalised, work: Work, engine: Engine, method: Me
     with work.phase(f"{subject}: ask", sum(len(split.test) for split in splits.values()) * len(CONDITIONS)) as tick:
         for seed, split in splits.items():
             outcomes += await _ask_all(settings, work, engine, method, seed=seed, split=split, told=told, tick=tick)
-    _note_leaks(work, subject, splits, told)
-    return outcomes
+    return Outcome(outcomes, sum(_leaks(split, told) for split in splits.values()))
 
 
 async def _learnt(settings: Generalised, work: Work, engine: Engine, method: Method, item: Item) -> dict[str, str]:
@@ -170,13 +180,12 @@ def _bounded(text: str) -> str:
     return text.encode()[:MAX_TEXT].decode(errors="ignore")
 
 
-def _note_leaks(work: Work, subject: str, splits: Mapping[int, Split], told: Mapping[str, Mapping[str, str]]) -> None:
-    found = {}
-    for seed, split in splits.items():
-        for condition in (MEMORY, EXPERIENCE):
-            texts = [told[item.id][condition] for item in split.train]
-            found[f"{condition} {seed}"] = questions.leaks(texts, split.test)
-    work.journal.put(f"leaks {subject}", found)
+def _leaks(split: Split, told: Mapping[str, Mapping[str, str]]) -> int:
+    """Count the test questions that stand in what is recalled from, by either way of learning."""
+    return sum(
+        len(questions.leaks([told[item.id][condition] for item in split.train], split.test))
+        for condition in (MEMORY, EXPERIENCE)
+    )
 
 
 # -- what it came to
@@ -194,11 +203,11 @@ def _pairs(outcomes: Outcomes) -> list[bool]:
     return [bool(value) for key in sorted(outcomes) for value in outcomes[key]]
 
 
-def _report(settings: Generalised, asked: Mapping[str, list[Asked]], work: Work, *, model: str, method: Method) -> Report:
+def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, method: Method) -> Report:
     figures: list[Figure] = []
-    rows, paired, leaky = [], [], 0
-    for subject, all_asked in asked.items():
-        by = {condition: _outcomes(all_asked, condition) for condition in CONDITIONS}
+    rows, paired = [], []
+    for subject, outcome in found.items():
+        by = {condition: _outcomes(outcome.asked, condition) for condition in CONDITIONS}
         made = {condition: measured(f"{subject}.{condition}", by[condition], better="higher") for condition in CONDITIONS}
         figures += made.values()
         rows.append((subject, str(len(by[PLAIN])), *(shown(made[condition].estimate) for condition in CONDITIONS)))
@@ -207,15 +216,10 @@ def _report(settings: Generalised, asked: Mapping[str, list[Asked]], work: Work,
             gain = difference(by[EXPERIENCE], by[other])
             counts = f"{apart.only_one} / {apart.only_other}"
             paired.append((subject, f"experience over {other}", signed(gain), counts, f"{apart.p:.3f}"))
-        leaky += sum(len(ids) for ids in work.journal.get(f"leaks {subject}").values())
+    leaks = sum(outcome.leaks for outcome in found.values())
     columns = ("subject", "questions", *CONDITIONS)
     lines = tuple(
-        Line(
-            condition,
-            tuple(figure.estimate.value for figure in figures if figure.name.endswith(f".{condition}")),
-            tuple(figure.estimate.low for figure in figures if figure.name.endswith(f".{condition}")),
-            tuple(figure.estimate.high for figure in figures if figure.name.endswith(f".{condition}")),
-        )
+        _line(condition, [figure.estimate for figure in figures if figure.name.endswith(f".{condition}")])
         for condition in CONDITIONS
     )
     return Report(
@@ -230,9 +234,13 @@ def _report(settings: Generalised, asked: Mapping[str, list[Asked]], work: Work,
                 tuple(paired),
             ),
         ),
-        plots=(Plot(settings.name, "Right answers", "", "share of right answers", tuple(asked), lines, kind="bars"),),
+        plots=(Plot(settings.name, "Right answers", "", "share of right answers", tuple(found), lines, kind="bars"),),
         notes=(
-            f"test questions whose text, or whose answer as a sentence of three words or more, stands in a store: {leaky}",
+            f"test questions whose text, or whose answer as a sentence of three words or more, stands in a store: {leaks}",
             "a question that is in the tests of several seeds is drawn as a whole for the intervals; McNemar counts each time",
         ),
     )
+
+
+def _line(label: str, estimates: Sequence[Estimate]) -> Line:
+    return Line(label, *(tuple(getattr(one, part) for one in estimates) for part in ("value", "low", "high")))

@@ -18,6 +18,7 @@ from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.settings import Generalised, Settings
 from espeer.sim.experiments.work import Work
+from espeer.tasks import cause
 
 RESULT: Final = "result.json"
 TABLE: Final = "result.md"
@@ -41,13 +42,11 @@ def perform(settings: Settings, *, folder: Path, data: Path | None, command: str
 
 
 def _unwrapped(settings: Settings, work: Work) -> Report:
-    """Do the work, and raise what went wrong without the groups that nurseries make: an interrupt first."""
+    """Do the work, and raise what went wrong without the groups that nurseries make."""
     try:
         return trio.run(_run, settings, work)
     except BaseExceptionGroup as group:
-        if interrupt := group.subgroup(KeyboardInterrupt):
-            raise KeyboardInterrupt from interrupt
-        raise
+        raise cause(group) from group
 
 
 async def _run(settings: Settings, work: Work) -> Report:

@@ -3,9 +3,10 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from espeer.errors import ConfigError
+from espeer.sim import reading
 from espeer.sim.reading import build, number, numbers, text, texts
 
 MAX_SEED: Final = 2**31
@@ -65,19 +66,11 @@ def parse(document: str, *, quick: bool = False) -> Settings:
     :param quick: take its smaller form: what ``[quick]`` holds stands in place of what the rest of the file says.
     :raises ConfigError: it is not TOML, or breaks a rule; the message names the key.
     """
-    try:
-        table = tomllib.loads(document)
-    except ValueError as error:
-        raise ConfigError(f"not TOML: {error}") from error
-    smaller = table.pop("quick", {})
-    if not isinstance(smaller, Mapping):
-        raise ConfigError("quick is not a table")
+    return reading.parse(document, _read, quick=quick)
+
+
+def _read(table: Mapping[str, Any]) -> Settings:
     kind = KINDS.get(str(table.get("experiment")))
     if kind is None:
         raise ConfigError(f"experiment is {table.get('experiment')!r}; give one of {', '.join(KINDS)}")
-    full = build(kind, table, "")
-    try:
-        small = build(kind, {**table, **smaller}, "")  # read in any case, so that a fault in either form shows
-    except ConfigError as error:
-        raise ConfigError(f"in the quick form: {error}") from error
-    return small if quick else full
+    return build(kind, table, "")
