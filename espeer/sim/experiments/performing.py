@@ -5,6 +5,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from espeer.tasks import cause
 RESULT: Final = "result.json"
 TABLE: Final = "result.md"
 JOURNAL: Final = "work.db"
+_MORE_WORK: Final = frozenset({"name", "about", "seeds", "subjects"})
 
 
 def perform(settings: Settings, *, folder: Path, data: Path | None, command: str, console: Console) -> Report:
@@ -59,7 +61,8 @@ async def _run(settings: Settings, work: Work) -> Report:
 
 def _depends(settings: Settings) -> Mapping[str, Any]:
     """What a piece of work depends on beside its key. More seeds or subjects are more work, not other work."""
-    return {"experiment": settings.experiment, "model": settings.model, "prompts": prompts.VERSION}
+    chosen = {name: value for name, value in asdict(settings).items() if name not in _MORE_WORK}
+    return chosen | {"prompts": prompts.VERSION}
 
 
 def machine() -> dict[str, Any]:

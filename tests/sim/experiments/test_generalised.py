@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from espeer.errors import ConfigError
+from espeer.errors import ConfigError, InputError
 from espeer.sim.experiments import performing, settings
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
@@ -76,6 +76,15 @@ def test_more_seeds_are_more_work_and_not_other_work(tmp_path: Path) -> None:
         assert "method" in journal
     report = perform(chosen, tmp_path)
     assert report.about["seeds"] == (1, 2)
+
+
+def test_work_with_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
+    chosen = settings.parse(SCENARIO)
+    assert isinstance(chosen, Generalised)
+    perform(chosen, tmp_path)
+    for other in (replace(chosen, k=5), replace(chosen, share=0.5), replace(chosen, support=False)):
+        with pytest.raises(InputError, match="another model, data or settings"):
+            perform(other, tmp_path)
 
 
 def test_the_smaller_form_and_faults() -> None:
