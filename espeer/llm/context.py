@@ -66,7 +66,8 @@ class Context:
     def _open(self, model: Any, threads: int) -> Any:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = self.cells
-        params.n_batch = params.n_ubatch = self.step
+        # At least one token of each sequence: with less, llama.cpp ends the process at an assertion of its own.
+        params.n_batch = params.n_ubatch = max(self.step, SEQUENCES)
         params.n_seq_max = SEQUENCES
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True  # the sequences share the cells of what they have in common

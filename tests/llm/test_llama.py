@@ -143,6 +143,16 @@ def test_larger_models_take_smaller_steps(parameters: int, tokens: int) -> None:
     assert step_tokens(parameters) == tokens
 
 
+def test_a_step_may_be_smaller_than_the_number_of_sequences(
+    tiny: Callable[..., LlamaModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = score(tiny(), ask("hello world"), ["yes", "no"])
+    monkeypatch.setattr("espeer.llm.context.step_tokens", lambda _: 2)
+    assert [one.logprob for one in score(tiny(), ask("hello world"), ["yes", "no"])] == pytest.approx(
+        [one.logprob for one in expected], abs=1e-3
+    )
+
+
 # --- from prompt to tokens -----------------------------------------------------------------------------------------------
 
 

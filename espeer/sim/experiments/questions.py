@@ -118,13 +118,19 @@ def without_repeats(items: Iterable[Item]) -> list[Item]:
 def split(items: Sequence[Item], share: float, seed: int, *, most: int | None = None) -> Split:
     """Divide items by chance: ``share`` of them to learn from, the others to be asked.
 
-    :param most: take only so many of the items.
+    :param most: take only so many of the items, the same ones for every seed.
     """
-    order = list(items)
-    random.Random(seed).shuffle(order)  # noqa: S311 - nothing secret
-    taken = order[:most]
+    taken = some(items, most)
+    random.Random(seed).shuffle(taken)  # noqa: S311 - nothing secret
     at = round(len(taken) * share)
     return Split(tuple(taken[:at]), tuple(taken[at:]))
+
+
+def some(items: Sequence[Item], most: int | None) -> list[Item]:
+    """Draw so many of the items by chance, always the same."""
+    order = list(items)
+    random.Random(0).shuffle(order)  # noqa: S311 - nothing secret
+    return order[:most]
 
 
 def leaks(texts: Iterable[str], test: Sequence[Item]) -> list[str]:
