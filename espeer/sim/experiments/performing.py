@@ -24,7 +24,6 @@ from espeer.tasks import cause
 RESULT: Final = "result.json"
 TABLE: Final = "result.md"
 JOURNAL: Final = "work.db"
-_MORE_WORK: Final = frozenset({"name", "about", "seeds", "subjects"})
 
 
 def perform(settings: Settings, *, folder: Path, data: Path | None, command: str, console: Console) -> Report:
@@ -60,8 +59,8 @@ async def _run(settings: Settings, work: Work) -> Report:
 
 
 def _depends(settings: Settings) -> Mapping[str, Any]:
-    """What a piece of work depends on beside its key. More seeds or subjects are more work, not other work."""
-    chosen = {name: value for name, value in asdict(settings).items() if name not in _MORE_WORK}
+    """What a piece of work depends on beside its key."""
+    chosen = {name: value for name, value in asdict(settings).items() if name not in settings.MORE_WORK}
     return chosen | {"prompts": prompts.VERSION}
 
 

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from espeer.errors import ConfigError
 from espeer.sim import reading
@@ -21,7 +21,10 @@ class Settings:
     :ivar about: what is shown, in a sentence or two.
     :ivar seeds: each is done with each of them.
     :ivar model: as `espeer node --model`; empty for the default model.
+    :cvar MORE_WORK: the settings that only say how much is done. With others the work is other work, and begins anew.
     """
+
+    MORE_WORK: ClassVar[frozenset[str]] = frozenset({"name", "about", "seeds"})
 
     experiment: str = text(r"[a-z]{1,32}")
     name: str = text(r"[a-z0-9-]{1,64}")
@@ -40,6 +43,8 @@ class Generalised(Settings):
     :ivar k: how many experiences, or interactions, go into a prompt.
     :ivar support: tell the learner what is known about a question (SciQ's passage, an incident's report), not the answer alone.
     """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"subjects"}
 
     subjects: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 64)
     share: float = number(0.05, 0.95, 0.8)
