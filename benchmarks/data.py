@@ -1,23 +1,19 @@
 """The texts that are measured on: from a folder, or made up where there is none.
 
-The folder holds ``gsm8k.jsonl.gz`` (rows with question, answer and split) and ``retrieval_NAME.jsonl.gz`` (rows of the types
-doc, query and qrel). Neither is part of espeer: GSM8K is at github.com/openai/grade-school-math (MIT), SciFact at
-github.com/allenai/scifact, Cranfield at several places.
+The folder holds ``gsm8k.jsonl.gz`` (rows with question, answer and split), which is not part of espeer: GSM8K is at
+github.com/openai/grade-school-math (MIT). What collections with judgements are: :mod:`espeer.sim.experiments.retrieval`.
 """
 
 import argparse
-import gzip
-import json
 import os
 import string
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from espeer.sim.experiments.retrieval import rows
 from espeer.tokens import STOP_WORDS
 
 DOCUMENTS = 7473
@@ -47,23 +43,6 @@ class Corpus:
     def repeated(self, copies: int) -> list[str]:
         """Return all documents so many times, each time with another word behind them."""
         return [f"{text} copy{number}" for number in range(1, copies + 1) for text in self.documents]
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """Documents, queries, and who judged which document to answer which query.
-
-    :ivar titles: by document; may be empty.
-    :ivar texts: by document.
-    :ivar queries: query -> its text.
-    :ivar gains: query -> document -> gain, above 0.
-    """
-
-    name: str
-    titles: dict[str, str]
-    texts: dict[str, str]
-    queries: dict[str, str]
-    gains: dict[str, dict[str, float]]
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -111,32 +90,6 @@ def made_up() -> Corpus:
         texts(QUERIES, _MEAN_WORDS["query"]),
         texts(QUERIES, _MEAN_WORDS["document"]),
     )
-
-
-def collection(folder: Path, name: str, split: str | None = None) -> Collection:
-    """Read a collection with relevance judgements.
-
-    :param split: only queries of this split.
-    """
-    titles: dict[str, str] = {}
-    texts: dict[str, str] = {}
-    queries: dict[str, str] = {}
-    gains: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in rows(folder / f"retrieval_{name}.jsonl.gz"):
-        if row["type"] == "doc":
-            titles[row["id"]], texts[row["id"]] = row["title"], row["text"]
-        elif row["type"] == "query" and (split is None or row["split"] == split):
-            queries[row["id"]] = row["text"]
-        elif row["type"] == "qrel" and row["score"] > 0:
-            gains[row["query"]][row["doc"]] = float(row["score"])
-    judged = {query: text for query, text in queries.items() if query in gains}
-    return Collection(name, titles, texts, judged, {query: gains[query] for query in judged})
-
-
-def rows(file: Path) -> Iterator[dict[str, Any]]:
-    """Read the rows of a compressed file, one JSON object a line."""
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
 
 
 def _invented(random: np.random.Generator, count: int) -> list[str]:

@@ -12,6 +12,7 @@ import sys
 from benchmarks import data, report
 from espeer.bm25 import BM25Index
 from espeer.lifecycle.refine import Claim, may_join
+from espeer.sim.experiments import retrieval
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -42,7 +43,7 @@ def main() -> int:
         parser.error("this needs texts: give --data or set ESPEER_DATA")
     collections = {"GSM8K": dict(zip(map(str, range(10**6)), data.corpus(folder).documents, strict=False))}
     for name in ("SciFact", "Cranfield"):
-        found = data.collection(folder, name.casefold())
+        found = retrieval.load(folder, name.casefold())
         collections[name] = {key: f"{found.titles[key]} {text}" for key, text in found.texts.items()}
     rows = []
     for name, texts in collections.items():

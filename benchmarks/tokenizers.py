@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import data, quality, report
 from espeer.bm25 import BM25Index
+from espeer.sim.experiments import retrieval
 from espeer.tokens import STOP_WORDS, Tokenizer
 
 Tokenize = Callable[[str], list[str]]
@@ -75,7 +76,7 @@ def choices() -> list[Choice]:
     return tried
 
 
-def measured(choice: Choice, collection: data.Collection) -> Result:
+def measured(choice: Choice, collection: retrieval.Collection) -> Result:
     """Index the documents, ask all queries."""
     index = BM25Index(k1=choice.k1, b=choice.b, tokenizer=choice.tokenize)
     for key, text in collection.texts.items():
@@ -84,8 +85,8 @@ def measured(choice: Choice, collection: data.Collection) -> Result:
     rankings = {query: [key for key, _ in index.top_k(text, depth)] for query, text in collection.queries.items()}
     return Result(
         choice,
-        tuple(quality.ndcg(ranking, collection.gains[query], DEPTH_NDCG) for query, ranking in rankings.items()),
-        tuple(quality.recall(ranking, collection.gains[query], DEPTH_RECALL) for query, ranking in rankings.items()),
+        tuple(retrieval.ndcg(ranking, collection.gains[query], DEPTH_NDCG) for query, ranking in rankings.items()),
+        tuple(retrieval.recall(ranking, collection.gains[query], DEPTH_RECALL) for query, ranking in rankings.items()),
     )
 
 
@@ -137,7 +138,7 @@ def main() -> int:
         parser.error("relevance judgements cannot be made up: --data DIR or ESPEER_DATA is needed")
     found: dict[str, Any] = {"machine": report.machine(), "collections": {}}
     for name, split in COLLECTIONS:
-        collection = data.collection(options.data, name, split)
+        collection = retrieval.load(options.data, name, split)
         title = f"{name}, {split} queries" if split else name
         rows = summary([measured(choice, collection) for choice in choices()])
         found["collections"][title] = {"documents": len(collection.texts), "queries": len(collection.queries), "rows": rows}

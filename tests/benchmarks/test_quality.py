@@ -1,37 +1,9 @@
 """What the benchmarks count with, against values worked out by hand."""
 
-import math
-
 import pytest
 
-from benchmarks.quality import difference, ndcg, recall
+from benchmarks.quality import difference
 from benchmarks.report import Figure
-
-
-def test_a_perfect_ranking_has_an_ndcg_of_one() -> None:
-    assert ndcg(["a", "b", "c"], {"a": 3.0, "b": 1.0}) == 1.0
-
-
-def test_ndcg_has_linear_gains() -> None:
-    expected = (1 / math.log2(2) + 3 / math.log2(4)) / (3 / math.log2(2) + 1 / math.log2(3))
-    assert ndcg(["b", "x", "a"], {"a": 3.0, "b": 1.0}) == pytest.approx(expected)
-
-
-def test_ndcg_looks_no_deeper_than_told() -> None:
-    assert ndcg(["x", "a"], {"a": 1.0}, depth=1) == 0.0
-    assert ndcg(["a"], {"a": 1.0, "b": 1.0}, depth=1) == 1.0  # the best ranking is cut as well
-    assert ndcg(["x", "a"], {"a": 1.0}) == pytest.approx(1 / math.log2(3))
-
-
-def test_without_judgements_there_is_nothing_to_gain() -> None:
-    assert ndcg(["a"], {}) == 0.0
-    assert recall(["a"], {}) == 0.0
-
-
-def test_recall_counts_what_is_relevant_at_all() -> None:
-    gains = {"a": 4.0, "b": 1.0, "c": 0.0, "d": 2.0}
-    assert recall(["a", "c", "x", "b"], gains) == pytest.approx(2 / 3)
-    assert recall(["a", "c", "x", "b"], gains, depth=3) == pytest.approx(1 / 3)
 
 
 def test_equal_values_do_not_differ() -> None:
