@@ -1,7 +1,7 @@
 """Put what experiments came to into docs/experiments.md: `python scripts/publish_results.py results/generalised ...`.
 
-Each folder is one that `espeer sim run` left. Its table goes between the lines ``<!-- NAME -->`` and ``<!-- /NAME -->``, its plots
-go to docs/images/experiments, and its result.json to simulations/results, for `espeer sim compare`.
+Each folder is one that `espeer sim run` left. Its table goes between the lines ``<!-- NAME -->`` and ``<!-- /NAME -->``, its
+plots go to docs/images/experiments, and its result.json to simulations/results, for `espeer sim compare`.
 """
 
 import re
