@@ -2,8 +2,8 @@
 
 import random
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from math import exp, inf
@@ -13,7 +13,7 @@ import trio
 
 from espeer.asking import MAX_SEED, AskOptions, Ending
 from espeer.conversation import Conversation
-from espeer.errors import ModelTimeout, PromptTooLong
+from espeer.errors import PromptTooLong
 from espeer.events import Answered
 from espeer.lifecycle import prompts
 from espeer.lifecycle.choice import Method, pick
@@ -23,6 +23,7 @@ from espeer.llm.model import Message, Note, Prompt, Sampling
 from espeer.packing import Text, pack
 from espeer.recall import Recall
 from espeer.replica import Hit
+from espeer.timing import Clock, Timing
 
 _CONFIDENCE_TOKENS: Final = 48
 """What the question for the confidence adds to a prompt, with room to spare."""
@@ -42,7 +43,8 @@ class Answer:
     :ivar confidence: the model's own probability that its answer is right, 0 to 1; None where there was no time to ask it.
     :ivar finish: why the answer ended: "stop" (by itself, or at a stop text), "length", "loop" (it said the same again and
         again), or "time".
-    :ivar ttft_ms: milliseconds from the call to the first piece of the answer: recall, queue and prefill.
+    :ivar ttft_ms: milliseconds from the call to the first piece of the answer.
+    :ivar timing: where they went.
     :ivar prompt_tokens, answer_tokens: what the model read, and what it wrote.
     :ivar unreached: topic types that could not be recalled: nobody who holds them answered in time.
     """
@@ -54,6 +56,7 @@ class Answer:
     confidence: float | None
     finish: Ending
     ttft_ms: float
+    timing: Timing
     prompt_tokens: int
     answer_tokens: int
     unreached: tuple[str, ...] = ()
@@ -94,7 +97,7 @@ class AnswerStream:
     :param clock: of this one question.
     """
 
-    def __init__(self, pieces: Pieces, finish: Callable[[str, float, Ending], Awaitable[Answer]], *, clock: "_Clock") -> None:
+    def __init__(self, pieces: Pieces, finish: Callable[[str, float, Ending], Awaitable[Answer]], *, clock: Clock) -> None:
         self._pieces = pieces
         self._finish = finish
         self._clock = clock
@@ -137,39 +140,6 @@ class AnswerStream:
         return await self._finish(self._text, ttft_ms, self.finish or "stop")
 
 
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """When a question came, by trio's clock, and how many seconds it may take: the time to first token counts from then."""
-
-    started: float
-    seconds: float
-
-    @property
-    def deadline(self) -> float:
-        return self.started + self.seconds
-
-    @property
-    def elapsed_ms(self) -> float:
-        return (trio.current_time() - self.started) * 1000
-
-    @property
-    def late(self) -> ModelTimeout:
-        return ModelTimeout(
-            f"the model did not begin to answer within {self.seconds:g} s; allow it more, or try again when it has less to do"
-        )
-
-    @contextmanager
-    def in_time(self) -> Iterator[None]:
-        """Break the block off when the time is over.
-
-        :raises ModelTimeout: then.
-        """
-        with trio.move_on_at(self.deadline) as scope:
-            yield
-        if scope.cancelled_caught:
-            raise self.late
-
-
 class Inference:
     """Answers questions with what is recalled for them.
 
@@ -198,13 +168,28 @@ class Inference:
         self, asked: Conversation, *, recall: int, type: str | None, options: AskOptions, capture: Capture | None
     ) -> AsyncIterator[AnswerStream]:
         """Answer a question piece by piece; leaving the block stops the model. Without ``capture`` nothing is kept of it."""
-        clock = _Clock(trio.current_time(), options.timeout or self._answer_seconds)
+        clock = Clock(trio.current_time(), options.timeout or self._answer_seconds)
         with clock.in_time():
             found = await self._recall.recall(asked.question, recall, type=type)
+        recalled_ms = clock.elapsed_ms
         wanted = options.max_tokens or self._answer_tokens
         reserve = min(wanted, self._engine.model.context // _ANSWER_SHARE) + _CONFIDENCE_TOKENS
         packed = self._packed(found.hits, lambda notes: prompts.ask(asked.question, notes, task=asked.task), reserve)
         packed = self._with_earlier(asked, packed, self._engine.model.context - reserve)
+        packed_ms = clock.elapsed_ms
+        shown_type = type or by_evidence(packed.used)
+        classified_ms = clock.elapsed_ms
+
+        def timing(ttft_ms: float) -> Timing:
+            queue = min(pieces.queued * 1000, max(0.0, ttft_ms - classified_ms))
+            return Timing(
+                recall=recalled_ms - found.waited * 1000,
+                network=found.waited * 1000,
+                classify=classified_ms - packed_ms,
+                pack=packed_ms - recalled_ms,
+                queue=queue,
+                prefill=max(0.0, ttft_ms - classified_ms - queue),
+            )
 
         async def finish(text: str, ttft_ms: float, ending: Ending) -> Answer:
             elapsed_ms = clock.elapsed_ms
@@ -216,8 +201,18 @@ class Inference:
             used = tuple(hit.id for hit in packed.used)
             tokens = self._engine.model.size(_in_one(packed.prompt)), self._engine.model.count(text)
             self._tell(Answered(number, used, ending, ttft_ms, elapsed_ms, *tokens))
-            shown_type = type or by_evidence(packed.used)
-            return Answer(number, text.strip(), packed.used, shown_type, confidence, ending, ttft_ms, *tokens, found.unreached)
+            return Answer(
+                number,
+                text.strip(),
+                packed.used,
+                shown_type,
+                confidence,
+                ending,
+                ttft_ms,
+                timing(ttft_ms),
+                *tokens,
+                found.unreached,
+            )
 
         sampling = Sampling(
             max_tokens=min(wanted, self._engine.model.context - packed.size - _CONFIDENCE_TOKENS),

@@ -36,6 +36,7 @@ async def status(parts: Parts) -> Status:
         queued=await in_thread(len, parts.client.queue) if parts.client else 0,
         waiting=engine.waiting,
         waiting_by_priority={priority.name.lower(): number for priority, number in engine.waiting_by_priority.items()},
+        busy_by_priority={priority.name.lower(): round(spent, 3) for priority, spent in engine.busy_by_priority.items()},
         engine=engine.model.statistics(),
         network=asdict(swarm.counters) if swarm else {},
     )

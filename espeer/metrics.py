@@ -223,6 +223,12 @@ def of_status(status: Status) -> Iterator[Metric]:
         ("priority",),
         [((priority,), number) for priority, number in status.waiting_by_priority.items()],
     )
+    yield _counters(
+        "model_busy_seconds",
+        "Seconds that the model has worked, by the priority of the requests: their rate is its utilisation.",
+        "priority",
+        status.busy_by_priority,
+    )
     for key, (name, what) in NETWORK.items():
         if key in status.network:
             yield _counter(name, what, status.network[key])

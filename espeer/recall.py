@@ -6,7 +6,7 @@ replica gave it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import trio
@@ -34,11 +34,13 @@ class Recalled:
     :ivar hits: the experiences, best first.
     :ivar searched: the topic types that were searched.
     :ivar unreached: those that should have been, but nobody who holds them answered in time.
+    :ivar waited: seconds that others were waited for, beyond the time that recalling here took.
     """
 
     hits: tuple[Hit, ...] = ()
     searched: tuple[str, ...] = ()
     unreached: tuple[str, ...] = ()
+    waited: float = field(default=0.0, compare=False)
 
 
 class Others(Protocol):
@@ -104,6 +106,7 @@ class Recall:
             there += tuple(name for name in self._others.types_known() if name not in wanted)[:MAX_TYPES]
         local: list[Hit] = []
         replies, asked = Replies((), ()), trio.Event()
+        waited = 0.0
 
         async def ask() -> None:
             nonlocal replies
@@ -116,10 +119,12 @@ class Recall:
             if self._replica is not None and here:
                 local = await in_thread(self._replica.recall, query, k, None if type is None else here)
             if there:
+                alone = trio.current_time()
                 await asked.wait()
+                waited = trio.current_time() - alone
         self._note(replies.unreached)
         searched = tuple(name for name in (*here, *there) if name not in replies.unreached)
-        return Recalled(tuple(merge([local, *self._judged(query, replies)])[:k]), searched, replies.unreached)
+        return Recalled(tuple(merge([local, *self._judged(query, replies)])[:k]), searched, replies.unreached, waited)
 
     async def _ask(self, query: str, k: int, types: Sequence[str], *, beside: bool) -> Replies:
         """Ask others; where something is recalled here, too, that must not wait for them long."""

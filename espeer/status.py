@@ -40,6 +40,7 @@ class Status:
     :ivar queued: a client's experiences that no server has yet.
     :ivar waiting: requests that wait for the model.
     :ivar waiting_by_priority: the same, of each priority: "interactive", "distil", "refine", "warm".
+    :ivar busy_by_priority: seconds that the model has worked since the start, for requests of each priority.
     :ivar engine: what the model keeps in its caches, and how often that was of use; names and numbers.
     :ivar network: what went over the network since the start.
     """
@@ -62,5 +63,6 @@ class Status:
     queued: int
     waiting: int
     waiting_by_priority: dict[str, int] = field(default_factory=dict)
+    busy_by_priority: dict[str, float] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
     network: dict[str, int] = field(default_factory=dict)

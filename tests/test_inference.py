@@ -1,5 +1,6 @@
 """Asking, above a model that takes a second of a virtual clock for each word."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -46,16 +47,17 @@ class SlowModel(FakeModel):
 class Held:
     """Recalls what it holds, after some seconds."""
 
-    def __init__(self, *texts: str, seconds: float = 0.0) -> None:
+    def __init__(self, *texts: str, seconds: float = 0.0, waited: float = 0.0) -> None:
         self.hits = tuple(
             Hit(f"{n:064x}", Experience("pumps", t, 1, bytes(32), "fake", "distilled"), 9 - n, 1) for n, t in enumerate(texts)
         )
         self.seconds = seconds
+        self.waited = waited
 
     async def recall(self, _: str, k: int, *, type: str | None) -> Recalled:
         assert type is None
         await trio.sleep(self.seconds)
-        return Recalled(self.hits[:k])
+        return Recalled(self.hits[:k], waited=self.waited)
 
 
 class Asking:
@@ -103,6 +105,32 @@ async def test_an_answer_says_why_it_ended(clock: MockClock) -> None:
 async def test_an_answer_at_its_most_tokens(clock: MockClock) -> None:
     answer = await Asking(SlowModel(clock, "one two three")).ask("Count.", max_tokens=2)
     assert (answer.text, answer.finish) == ("one two", "length")
+
+
+async def test_the_parts_make_up_the_time_to_the_first_token(clock: MockClock) -> None:
+    model = SlowModel(clock, "one two")
+    model.width = 1  # type: ignore[misc]
+    asking = Asking(model, Held("Kestrel-3: clean the filter.", seconds=3, waited=2))
+    timings = []
+
+    async def ask(question: str) -> None:
+        conversation, options = Conversation(question), AskOptions()
+        async with asking.inference.stream(conversation, recall=3, type=None, options=options, capture=None) as stream:
+            answer = await stream.answer()
+        timings.append(answer.timing)
+        assert sum(dataclasses.astuple(answer.timing)) == pytest.approx(answer.ttft_ms)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(asking.engine.run)
+        async with trio.open_nursery() as asked:
+            asked.start_soon(ask, "Kestrel-3?")
+            asked.start_soon(ask, "Kestrel-3?")
+        nursery.cancel_scope.cancel()
+    first, second = sorted(timings, key=lambda timing: timing.queue)
+    for timing in timings:
+        assert (timing.recall, timing.network, timing.classify, timing.pack) == pytest.approx((1000, 2000, 0, 0))
+    assert (first.queue, second.queue) == (0, 2000), "two words were written before it was the second's turn"
+    assert all(1000 <= timing.prefill <= 2000 for timing in timings), "a step, and perhaps one until the reader's turn"
 
 
 async def test_options_reach_the_model(clock: MockClock) -> None:

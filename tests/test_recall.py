@@ -116,7 +116,9 @@ async def test_a_client_without_a_server_says_so_once(
     others = Others([experience("E42 on the pump")], answering=False)
     recall = recall_of(None, others)
     for _ in range(3):
-        assert await recall.recall("E42", 3, type=None) == Recalled((), (), ("pumps",))
+        found = await recall.recall("E42", 3, type=None)
+        assert found == Recalled((), (), ("pumps",))
+        assert found.waited == 1.0
     others.answering = True
     assert len((await recall.recall("E42", 3, type=None)).hits) == 1
     assert [entry.levelname for entry in caplog.records if "answer" in entry.getMessage()].count("WARNING") == 1

@@ -107,6 +107,17 @@ class Standing(TypedDict):
     uses: Annotated[list[Use], Field(description="The latest answers that it was used in, the latest first.")]
 
 
+class Timing(TypedDict):
+    """Where the time to an answer's first piece went, in milliseconds."""
+
+    recall: Annotated[float, Field(description="Finding experiences in the index here.")]
+    network: Annotated[float, Field(description="Waiting for other nodes' experiences, beyond that.")]
+    classify: Annotated[float, Field(description="Settling the question's topic type.")]
+    pack: Annotated[float, Field(description="Putting the prompt together.")]
+    queue: Annotated[float, Field(description="Until the model began with it.")]
+    prefill: Annotated[float, Field(description="From there to the first piece.")]
+
+
 class Answer(TypedDict):
     """An answer."""
 
@@ -120,7 +131,8 @@ class Answer(TypedDict):
     finish: Annotated[
         Ending, Field(description='Why it ended: "stop" (by itself, or at a stop text), "length", "loop" or "time".')
     ]
-    ttft_ms: Annotated[float, Field(description="Milliseconds to its first piece: recall, queue and prefill.")]
+    ttft_ms: Annotated[float, Field(description="Milliseconds to its first piece.")]
+    timing: Timing
     experiences: Used
     unreached: Unreached
 
@@ -313,6 +325,9 @@ class Status(TypedDict):
     waiting: Annotated[int, Field(description="Requests that wait for the model.")]
     waiting_by_priority: Annotated[
         dict[str, int], Field(description='The same, of each priority: "interactive", "distil", "refine", "warm".')
+    ]
+    busy_by_priority: Annotated[
+        dict[str, float], Field(description="Seconds that the model has worked since the start, for requests of each priority.")
     ]
     engine: Annotated[
         dict[str, Any], Field(description="What the model keeps, and how often that was of use: names and numbers.")

@@ -15,6 +15,7 @@ from espeer.p2p.swarm import PeerView
 from espeer.records import Experience, peer_id
 from espeer.replica import Held, Hit
 from espeer.status import Learnt, Retracted, Status
+from espeer.timing import Timing
 from espeer.transfer import ExportPage, Imported
 
 
@@ -58,9 +59,15 @@ def answer(value: Answer) -> forms.Answer:
         "confidence": None if value.confidence is None else round(value.confidence, 4),
         "finish": value.finish,
         "ttft_ms": round(value.ttft_ms, 1),
+        "timing": timing(value.timing),
         "experiences": [hit(used) for used in value.experiences],
         "unreached": list(value.unreached),
     }
+
+
+def timing(value: Timing) -> forms.Timing:
+    """Show where the time to a first token went."""
+    return cast("forms.Timing", {part: round(spent, 1) for part, spent in asdict(value).items()})
 
 
 def choice(value: Choice) -> forms.Choice:

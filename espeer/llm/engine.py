@@ -8,6 +8,7 @@ threads for each that calls it. The event loop is told of pieces of text, and ne
 import contextlib
 import math
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
@@ -46,6 +47,8 @@ class Engine:
         self._limiter: Final = trio.CapacityLimiter(1)  # not the default one: SQLite must not wait for the model
         self._lock: Final = threading.Condition()  # guards what follows, and ``over`` of requests; is held for moments only
         self._schedule: Final = Schedule[Request](width=model.width, max_waiting=max_waiting)
+        self._now: Final = time.perf_counter if in_thread else trio.current_time
+        self._busy: Final = dict.fromkeys(Priority, 0.0)
         self._stepping = False  # the model is in a step that nobody interrupted yet
         self._stopped = False
         self._forgotten: set[str] = set()
@@ -65,6 +68,12 @@ class Engine:
         """The same, of each priority."""
         with self._lock:
             return self._schedule.waiting_by_priority
+
+    @property
+    def busy_by_priority(self) -> dict[Priority, float]:
+        """Seconds that the model has worked so far, for requests of each priority; interrupted work counts, too."""
+        with self._lock:
+            return dict(self._busy)
 
     @property
     def stopped(self) -> bool:
@@ -187,7 +196,7 @@ class Engine:
         return request
 
     def _submit(self, begin: Callable[[], Run | None], priority: Priority) -> Request:
-        request = Request(priority, begin)
+        request = Request(priority, begin, self._now())
         with self._lock:
             if self._stopped:
                 raise _stopping()
@@ -283,6 +292,7 @@ class Engine:
             self.model.forget(forgotten)
 
     def _begin(self, request: Request) -> None:
+        request.begun = self._now()
         try:
             request.run = request.begin()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's; the next request may fare better
@@ -293,12 +303,14 @@ class Engine:
 
     def _step(self, pairs: Sequence[tuple[Request, Run]]) -> None:
         failure: Exception | None = None
+        begun = self._now()
         try:
             self.model.step([run for _, run in pairs])
         except Exception as error:  # noqa: BLE001 - the same; and whose it is nobody knows
             failure = error
         with self._lock:
             self._stepping = False
+            self._busy[pairs[0][0].priority] += self._now() - begun  # those of one step are of one priority
         for request, run in pairs:
             if failure is None:
                 self._take(request, run)

@@ -18,11 +18,14 @@ class Request:
     :ivar run: for the model's thread alone.
     :ivar news: where the caller waits; for the event loop's thread alone.
     :ivar pieces: the text so far, without what a reader has taken.
+    :ivar made, begun: seconds, by the engine's clock: when it was made, and when the model began with it.
     :ivar over: nothing of the above changes after it is set: read it before ``pieces``, or the last one may be missed.
     """
 
     priority: Priority
     begin: Callable[[], Run | None]
+    made: float
+    begun: float | None = None
     run: Run | None = None
     news: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     pieces: deque[str] = field(default_factory=deque)
@@ -49,6 +52,11 @@ class Pieces:
     def finish(self) -> Finish | None:
         """Why the answer ended; None before it has."""
         return self._request.finish
+
+    @property
+    def queued(self) -> float:
+        """Seconds until the model began with it; 0 before that."""
+        return 0.0 if self._request.begun is None else self._request.begun - self._request.made
 
     def __aiter__(self) -> AsyncIterator[str]:
         """Iterate over the pieces that did not come yet."""

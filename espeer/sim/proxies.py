@@ -3,12 +3,15 @@
 A proxy knows who calls by asking the kernel which node's process holds the other end of the connection (Linux's /proc). So a
 cut parts two groups of nodes and no others: connections between them are reset, and new ones are reset before a byte passes.
 Real partitions are often silent instead; a reset is the faster way to notice, and resets are what can be made without
-privileges.
+privileges. A proxy can also hold bytes back for as long as a link of that length would, and it counts them.
 """
 
+import math
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -37,9 +40,14 @@ class Proxies:
 
     :param pids: gives the nodes' names by process id, as they are now.
     :param port: gives the port that a node itself listens on, None while it does not.
+    :param delay: seconds that every byte takes, either way; their order is kept, and as many as come can be under way. TCP's
+        own greeting is not delayed: to connect takes a round trip less than over a real link.
+    :ivar carried: bytes that came out at the other end so far, of both directions, by the node that the proxy leads to.
     """
 
-    def __init__(self, pids: Callable[[], Mapping[int, str]], port: Callable[[str], int | None]) -> None:
+    def __init__(self, pids: Callable[[], Mapping[int, str]], port: Callable[[str], int | None], *, delay: float = 0.0) -> None:
+        self.carried: Final = Counter[str]()
+        self._delay = delay
         self._pids = pids
         self._port = port
         self._apart: tuple[frozenset[str], ...] = ()
@@ -77,14 +85,35 @@ class Proxies:
             with passage.scope:
                 inside = await trio.open_tcp_stream(HOST, port)
                 async with inside, trio.open_nursery() as nursery:
-                    nursery.start_soon(_carry, outside, inside, nursery.cancel_scope)
-                    nursery.start_soon(_carry, inside, outside, nursery.cancel_scope)
+                    nursery.start_soon(self._carry, name, outside, inside, nursery.cancel_scope)
+                    nursery.start_soon(self._carry, name, inside, outside, nursery.cancel_scope)
             if passage.scope.cancelled_caught:
                 _reset(outside)
         except OSError:
             _reset(outside)  # the node is not there (any more)
         finally:
             self._open.remove(passage)
+
+    async def _carry(self, name: str, source: trio.SocketStream, sink: trio.SocketStream, done: trio.CancelScope) -> None:
+        """Pass bytes on until one side ends; then the whole connection ends, as libp2p uses no half-closed ones."""
+        send, receive = trio.open_memory_channel[tuple[float, bytes]](math.inf)
+
+        async def take() -> None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while data := await source.receive_some(_CHUNK):
+                    send.send_nowait((trio.current_time() + self._delay, data))
+            send.close()  # those under way arrive yet
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                async for due, data in receive:
+                    await trio.sleep_until(due)
+                    await sink.send_all(data)
+                    self.carried[name] += len(data)
+                await trio.sleep(self._delay)  # as long as the news of the end takes
+            nursery.cancel_scope.cancel()
+        done.cancel()
 
 
 def _port(address: object) -> int:
@@ -93,16 +122,6 @@ def _port(address: object) -> int:
             return port
         case _:
             raise NetworkError(f"{address!r} is not an address of TCP over IP")
-
-
-async def _carry(source: trio.SocketStream, sink: trio.SocketStream, done: trio.CancelScope) -> None:
-    """Pass bytes on until one side ends; then the whole connection ends, as libp2p uses no half-closed ones."""
-    try:
-        while data := await source.receive_some(_CHUNK):
-            await sink.send_all(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
-    done.cancel()
 
 
 def _reset(stream: trio.SocketStream) -> None:

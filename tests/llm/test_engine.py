@@ -524,6 +524,28 @@ async def test_without_a_thread_a_virtual_clock_stands_still(autojump_clock: Moc
     nursery.cancel_scope.cancel()
 
 
+async def test_work_is_counted_by_priority(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    class Slow(FakeModel):
+        def step(self, runs: Sequence[Run]) -> None:
+            autojump_clock.jump(1.0)
+            super().step(runs)
+
+    engine = Engine(Slow(lambda *_: "one two three"), in_thread=False)
+    await nursery.start(engine.run)
+    await engine.complete(ask("count"), priority=Priority.REFINE)
+    await trio.sleep(60)
+    async with trio.open_nursery() as requests:  # two in the same steps
+        requests.start_soon(engine.complete, ask("count"))
+        requests.start_soon(engine.complete, ask("count"))
+    assert engine.busy_by_priority == {
+        Priority.INTERACTIVE: 3.0,
+        Priority.DISTIL: 0.0,
+        Priority.REFINE: 3.0,
+        Priority.WARM: 0.0,
+    }
+    nursery.cancel_scope.cancel()
+
+
 async def test_without_a_thread_others_have_their_turn_between_steps(nursery: trio.Nursery, model: SteppedModel) -> None:
     engine = Engine(model, in_thread=False)
     await nursery.start(engine.run)

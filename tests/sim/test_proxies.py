@@ -19,11 +19,11 @@ async def echo(stream: trio.SocketStream) -> None:
 
 
 @asynccontextmanager
-async def proxy(caller: str = "n1") -> AsyncIterator[tuple[Proxies, int]]:
+async def proxy(caller: str = "n1", *, delay: float = 0.0) -> AsyncIterator[tuple[Proxies, int]]:
     """Open a proxy in front of an echo that is called n2."""
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host=HOST)
-        proxies = Proxies(lambda: {os.getpid(): caller}, lambda _: listener.socket.getsockname()[1])
+        proxies = Proxies(lambda: {os.getpid(): caller}, lambda _: listener.socket.getsockname()[1], delay=delay)
         nursery.start_soon(trio.serve_listeners, echo, [listener])
         port = await nursery.start(proxies.open, "n2")
         with trio.fail_after(10):
@@ -82,3 +82,18 @@ async def test_a_proxy_to_a_node_that_is_not_there_resets(inner: int | None) -> 
         async with await trio.open_tcp_stream(HOST, port) as stream:
             assert not await says(stream)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_delay_holds_each_byte_back_and_not_the_next_ones_longer() -> None:
+    async with proxy(delay=0.2) as (proxies, port), await trio.open_tcp_stream(HOST, port) as stream:
+        began = trio.current_time()
+        for _ in range(20):
+            await stream.send_all(b"hello")
+            await trio.sleep(0.005)
+        heard = b""
+        while len(heard) < 100:
+            heard += await stream.receive_some()
+            assert trio.current_time() - began >= 0.4
+        assert heard == b"hello" * 20
+        assert trio.current_time() - began < 20 * 0.2, "they were under way at the same time"
+        assert proxies.carried == {"n2": 200}

@@ -103,6 +103,7 @@ def everything() -> list[Metric]:
         queued=0,
         waiting=1,
         waiting_by_priority={"interactive": 1},
+        busy_by_priority={"interactive": 1.5},
         engine=dict.fromkeys([*CACHE_TOTALS, *CACHE_GAUGES], 1),
         network=dict.fromkeys(NETWORK, 2),
     )
