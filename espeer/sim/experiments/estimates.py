@@ -50,6 +50,11 @@ Outcomes = Mapping[str, Sequence[float]]
 """By question, what came of it each time it was asked: 1 right, 0 wrong, or any other figure."""
 
 
+def in_order(outcomes: Outcomes) -> list[bool]:
+    """Return whether each was right, as :func:`discordant` compares them: by question, in an order that is always the same."""
+    return [bool(value) for key in sorted(outcomes) for value in outcomes[key]]
+
+
 def mean(outcomes: Outcomes) -> Estimate:
     """Return the mean over all times that something was asked."""
     asked = [values for values in outcomes.values() if values]

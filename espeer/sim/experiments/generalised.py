@@ -14,10 +14,10 @@ from espeer.lifecycle.choice import Method
 from espeer.llm.shared import shared_model
 from espeer.recall import Recall
 from espeer.sim.experiments import questions
-from espeer.sim.experiments.estimates import Estimate, Outcomes, difference, discordant
+from espeer.sim.experiments.estimates import difference, discordant, in_order
 from espeer.sim.experiments.pupil import Pupil, Told, recalling
 from espeer.sim.experiments.questions import Item, Split
-from espeer.sim.experiments.report import Figure, Line, Plot, Report, Table, measured, shown, signed
+from espeer.sim.experiments.report import Figure, Plot, Report, Table, line, measured, shown, signed
 from espeer.sim.experiments.settings import Generalised
 from espeer.sim.experiments.work import Work
 
@@ -25,8 +25,6 @@ PLAIN: Final = "plain"
 MEMORY: Final = "memory"
 EXPERIENCE: Final = "experience"
 CONDITIONS: Final = (PLAIN, MEMORY, EXPERIENCE)
-_TO_CHOOSE_BY: Final = 40
-"""So many questions show how a model is best asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,9 @@ async def run(settings: Generalised, work: Work) -> Report:
     """Do what is not done, and return what all of it came to."""
     splits = {subject: _splits(settings, work, subject) for subject in settings.subjects}
     async with shared_model(settings.model or None) as engine:
-        pupil = await Pupil.of(engine, work, _never_tested(splits[settings.subjects[0]]), support=settings.support)
+        pupil = await Pupil.of(
+            engine, work, questions.never_tested(splits[settings.subjects[0]].values()), support=settings.support
+        )
         found = {subject: await _subject(settings, pupil, subject, splits[subject]) for subject in settings.subjects}
         return _report(settings, found, model=engine.model.name, method=pupil.method)
 
@@ -62,12 +62,6 @@ async def run(settings: Generalised, work: Work) -> Report:
 def _splits(settings: Generalised, work: Work, subject: str) -> dict[int, Split]:
     items = questions.without_repeats(questions.load(work.data, subject))
     return {seed: questions.split(items, settings.share, seed, most=settings.most) for seed in settings.seeds}
-
-
-def _never_tested(splits: Mapping[int, Split]) -> list[Item]:
-    """Return some of the items that are learnt from with every seed."""
-    first, *others = (split.train for split in splits.values())
-    return [item for item in first if all(item in other for other in others)][:_TO_CHOOSE_BY]
 
 
 async def _subject(settings: Generalised, pupil: Pupil, subject: str, splits: Mapping[int, Split]) -> Outcome:
@@ -118,10 +112,6 @@ def _outcomes(asked: Sequence[Asked], condition: str) -> dict[str, list[float]]:
     return found
 
 
-def _pairs(outcomes: Outcomes) -> list[bool]:
-    return [bool(value) for key in sorted(outcomes) for value in outcomes[key]]
-
-
 def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, method: Method) -> Report:
     figures: list[Figure] = []
     rows, paired = [], []
@@ -131,14 +121,14 @@ def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, 
         figures += made.values()
         rows.append((subject, str(len(by[PLAIN])), *(shown(made[condition].estimate) for condition in CONDITIONS)))
         for other in (PLAIN, MEMORY):
-            apart = discordant(_pairs(by[EXPERIENCE]), _pairs(by[other]))
+            apart = discordant(in_order(by[EXPERIENCE]), in_order(by[other]))
             gain = difference(by[EXPERIENCE], by[other])
             counts = f"{apart.only_one} / {apart.only_other}"
             paired.append((subject, f"experience over {other}", signed(gain), counts, f"{apart.p:.3f}"))
     leaks = sum(outcome.leaks for outcome in found.values())
     columns = ("subject", "questions", *CONDITIONS)
     lines = tuple(
-        _line(condition, [figure.estimate for figure in figures if figure.name.endswith(f".{condition}")])
+        line(condition, [figure.estimate for figure in figures if figure.name.endswith(f".{condition}")])
         for condition in CONDITIONS
     )
     return Report(
@@ -159,7 +149,3 @@ def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, 
             "a question that is in the tests of several seeds is drawn as a whole for the intervals; McNemar counts each time",
         ),
     )
-
-
-def _line(label: str, estimates: Sequence[Estimate]) -> Line:
-    return Line(label, *(tuple(getattr(one, part) for one in estimates) for part in ("value", "low", "high")))

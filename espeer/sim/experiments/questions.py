@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from espeer.demo import incidents
 from espeer.errors import InputError
@@ -24,6 +24,7 @@ SCIQ: Final = "sciq"
 _MMLU_FILE: Final = "mmlu.jsonl.gz"
 _SCIQ_FILE: Final = "sciq.jsonl.gz"
 _WORDS: Final = re.compile(r"\w+")
+_T = TypeVar("_T")
 _SHORT: Final = 3
 """An answer of fewer words stands in many texts by chance: alone it gives nothing away."""
 
@@ -126,7 +127,13 @@ def split(items: Sequence[Item], share: float, seed: int, *, most: int | None = 
     return Split(tuple(taken[:at]), tuple(taken[at:]))
 
 
-def some(items: Sequence[Item], most: int | None) -> list[Item]:
+def never_tested(splits: Iterable[Split], most: int = 40) -> list[Item]:
+    """Return items that are learnt from in every split, ``most`` at most: what a model may be tried on before a test."""
+    first, *others = (split.train for split in splits)
+    return [item for item in first if all(item in other for other in others)][:most]
+
+
+def some(items: Sequence[_T], most: int | None) -> list[_T]:
     """Draw so many of the items by chance, always the same."""
     order = list(items)
     random.Random(0).shuffle(order)  # noqa: S311 - nothing secret

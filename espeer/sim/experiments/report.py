@@ -110,6 +110,11 @@ def measured(name: str, outcomes: Outcomes, *, better: Better = "") -> Figure:
     return Figure(name, mean(outcomes), better, outcomes)
 
 
+def line(label: str, estimates: Sequence[Estimate]) -> Line:
+    """Make a line, or a group of bars, of estimates and their intervals."""
+    return Line(label, *(tuple(getattr(one, part) for one in estimates) for part in ("value", "low", "high")))
+
+
 def shown(estimate: Estimate, *, digits: int = 3) -> str:
     """Show an estimate with its interval."""
     return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"

@@ -35,7 +35,7 @@ class Collection:
     gains: dict[str, dict[str, float]]
 
 
-def load(folder: Path, name: str, split: str | None = None) -> Collection:
+def load(folder: Path | None, name: str, split: str | None = None) -> Collection:
     """Read a collection with relevance judgements.
 
     :param split: only queries of this split.
@@ -45,9 +45,9 @@ def load(folder: Path, name: str, split: str | None = None) -> Collection:
     texts: dict[str, str] = {}
     queries: dict[str, str] = {}
     gains: dict[str, dict[str, float]] = defaultdict(dict)
-    file = folder / f"retrieval_{name}.jsonl.gz"
-    if not file.exists():
-        raise InputError(f"{name}: there is no {file}; give its folder with --data")
+    file = folder / f"retrieval_{name}.jsonl.gz" if folder else None
+    if file is None or not file.exists():
+        raise InputError(f"{name}: there is no retrieval_{name}.jsonl.gz; give its folder with --data")
     for row in rows(file):
         if row["type"] == "doc":
             titles[row["id"]], texts[row["id"]] = row["title"], row["text"]

@@ -53,7 +53,32 @@ class Generalised(Settings):
     support: bool = True
 
 
-KINDS: Final[Mapping[str, type[Settings]]] = {"generalised": Generalised}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity(Settings):
+    """How much hangs on BM25's parameters and on how much is recalled.
+
+    :ivar collections: ``scifact``, ``cranfield``; or questions with what is known about each, ``sciq`` or ``incidents``.
+    :ivar k1, b: the grid; the default is always in it.
+    :ivar queries: the most of a collection that are asked.
+    :ivar subjects: MMLU subjects, ``sciq``, ``incidents``.
+    :ivar ks: how many experiences go into a prompt; the default is always among them.
+    :ivar share, most, support: as :class:`Generalised`.
+    """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"collections", "k1", "b", "queries", "subjects", "ks"}
+
+    collections: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 16)
+    k1: tuple[float, ...] = numbers(0, 100, 16, (0.5, 0.9, 1.2, 1.5, 2.0, 3.0))
+    b: tuple[float, ...] = numbers(0, 1, 16, (0.0, 0.25, 0.5, 0.75, 1.0))
+    queries: int = number(10, 100_000, 1000)
+    subjects: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 64)
+    ks: tuple[int, ...] = numbers(0, 16, 16, (0, 1, 2, 3, 5, 8))
+    share: float = number(0.05, 0.95, 0.6)
+    most: int = number(10, 100_000, 100)
+    support: bool = True
+
+
+KINDS: Final[Mapping[str, type[Settings]]] = {"generalised": Generalised, "sensitivity": Sensitivity}
 """The experiments, by name."""
 
 
