@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from espeer.lifecycle import prompts
-from espeer.sim.experiments import generalised, plots, sensitivity
+from espeer.sim.experiments import generalised, plots, repetitive, sensitivity
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
-from espeer.sim.experiments.settings import Generalised, Sensitivity, Settings
+from espeer.sim.experiments.settings import Generalised, Repetitive, Sensitivity, Settings
 from espeer.sim.experiments.work import Work
 from espeer.tasks import cause
 
@@ -54,6 +54,8 @@ async def _run(settings: Settings, work: Work) -> Report:
     match settings:
         case Generalised():
             return await generalised.run(settings, work)
+        case Repetitive():
+            return await repetitive.run(settings, work)
         case Sensitivity():
             return await sensitivity.run(settings, work)
         case _:

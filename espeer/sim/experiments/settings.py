@@ -54,6 +54,40 @@ class Generalised(Settings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repetitive(Settings):
+    """Whether several clients that are asked about the same topic again and again get better (paper: "repetitive experience").
+
+    All of it is only more work: each prompt that the model is shown is a piece of its own.
+
+    :ivar subjects: MMLU subjects, ``sciq``, ``incidents``.
+    :ivar most: the most questions of a subject.
+    :ivar clients: how many ask.
+    :ivar epochs: how often each asks, its own share of the questions each time.
+    :ivar share: of a subject's questions, what a client asks in an epoch.
+    :ivar k: how many experiences go into a prompt.
+    :ivar support: tell the learner what is known about a question (SciQ's passage, an incident's report), not the answer alone.
+    """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {
+        "subjects",
+        "most",
+        "clients",
+        "epochs",
+        "share",
+        "k",
+        "support",
+    }
+
+    subjects: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 64)
+    most: int = number(4, 10_000, 40)
+    clients: int = number(2, 16, 4)
+    epochs: int = number(2, 32, 4)
+    share: float = number(0.05, 1, 0.25)
+    k: int = number(1, 16, 3)
+    support: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity(Settings):
     """How much hangs on BM25's parameters and on how much is recalled.
 
@@ -78,7 +112,7 @@ class Sensitivity(Settings):
     support: bool = True
 
 
-KINDS: Final[Mapping[str, type[Settings]]] = {"generalised": Generalised, "sensitivity": Sensitivity}
+KINDS: Final[Mapping[str, type[Settings]]] = {"generalised": Generalised, "repetitive": Repetitive, "sensitivity": Sensitivity}
 """The experiments, by name."""
 
 

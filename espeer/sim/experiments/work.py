@@ -1,6 +1,6 @@
 """The work of an experiment: each piece is done once, however often it is stopped, and what is left is shown."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,21 +49,9 @@ class Work:
 
         :param what: the phase's name.
         """
-        todo = list(enumerate(pieces))
-        results: dict[int, R] = {}
-
-        async def take() -> None:
-            while waiting:
-                place, piece = waiting.pop()
-                results[place] = await do(piece)
-                tick()
-
+        todo = list(pieces)
         with self.phase(what, len(todo)) as tick:
-            waiting = todo[::-1]
-            async with trio.open_nursery() as nursery:
-                for _ in range(AT_ONCE):
-                    nursery.start_soon(take)
-        return [results[place] for place, _ in todo]
+            return await together(todo, do, tick)
 
     @contextmanager
     def phase(self, what: str, pieces: int) -> Iterator[Callable[[], None]]:
@@ -73,3 +61,23 @@ class Work:
             yield lambda: self.progress.advance(bar)
         finally:
             self.progress.stop_task(bar)
+
+
+async def together(pieces: Sequence[P], do: Callable[[P], Awaitable[R]], tick: Callable[[], None]) -> list[R]:
+    """Do the same with each piece, :data:`AT_ONCE` at the same time; return what came of them, in order.
+
+    :param tick: called after each.
+    """
+    results: dict[int, R] = {}
+    waiting = list(enumerate(pieces))[::-1]
+
+    async def take() -> None:
+        while waiting:
+            place, piece = waiting.pop()
+            results[place] = await do(piece)
+            tick()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(AT_ONCE):
+            nursery.start_soon(take)
+    return [results[place] for place in range(len(pieces))]
