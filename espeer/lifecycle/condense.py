@@ -8,12 +8,15 @@ keeps more terms is better, not the shorter one.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 from espeer.errors import ModelError
 from espeer.lifecycle import prompts
 from espeer.lifecycle.essence import Essence, cut, lacks, question_and_answer, sentences, stems, unmatched, without_note
+from espeer.lifecycle.prompts import CONDENSE, Manner
+from espeer.lifecycle.wording import instruction
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.model import Sampling
 from espeer.text import is_clean
@@ -51,33 +54,35 @@ class Condensate:
     method: str
 
 
-async def condense(engine: Engine, texts: Sequence[str], *, note: str = "") -> Condensate:
+async def condense(engine: Engine, texts: Sequence[str], *, note: str = "", manner: Manner = CONDENSE) -> Condensate:
     """Condense texts that say the same with the model, or by extraction when two tries fail the check.
 
     :param texts: at least one, the one that stands for them first. For one alone the model is not asked. Notes behind them are
         dropped: ``note`` takes their place.
     :param note: is put behind the condensate, which gives it the room; at most half of :data:`MAX_CONDENSATE` characters.
+    :param manner: how the model is asked in the first try.
     :raises ModelError: the engine has stopped.
     """
     texts = [without_note(text) for text in texts]
     room = MAX_CONDENSATE - len(note)
     if len(texts) > 1:
-        for attempt in (_merged, _instructed):
+        for attempt in (partial(_merged, manner=manner), _instructed):
             try:
                 said = await attempt(engine, texts)
             except ModelError:  # long texts and a small context, or a model out of order: there is another way
                 if engine.stopped:
                     raise
                 continue
-            text = complete(said, texts, room=room)
-            if not problems(text, texts, room=room):
+            text = complete(said, texts, room=room, manner=manner)
+            if not problems(text, texts, room=room, manner=manner):
                 return Condensate(text + note, "condensed")
     return Condensate(extract(texts, room=room) + note, "extractive")
 
 
-async def _merged(engine: Engine, texts: Sequence[str]) -> str:
+async def _merged(engine: Engine, texts: Sequence[str], *, manner: Manner) -> str:
     """Ask for one text in place of all."""
-    return (await engine.complete(prompts.condense(texts), _MERGING, priority=Priority.REFINE)).strip("- ")
+    sampling = replace(_MERGING, grammar=instruction(" ".join(texts))) if manner.held else _MERGING
+    return (await engine.complete(prompts.condense(texts, manner), sampling, priority=Priority.REFINE)).strip("- ")
 
 
 async def _instructed(engine: Engine, texts: Sequence[str]) -> str:
@@ -87,7 +92,7 @@ async def _instructed(engine: Engine, texts: Sequence[str]) -> str:
     return f"{question.rstrip('.:? ')}: {said}" if question else said
 
 
-def problems(text: str, sources: Sequence[str], *, room: int = MAX_CONDENSATE) -> list[str]:
+def problems(text: str, sources: Sequence[str], *, room: int = MAX_CONDENSATE, manner: Manner = CONDENSE) -> list[str]:
     """Return what is wrong with a condensate, one line each; nothing if it can be kept.
 
     It must keep the codes, numbers with their units, names and negations that more than half of its sources hold,
@@ -95,10 +100,11 @@ def problems(text: str, sources: Sequence[str], *, room: int = MAX_CONDENSATE) -
     codes, numbers, names or negations that no source has, echo the prompt, or be longer than its sources together or ``room``
     characters. What it cannot see: two numbers of one unit that changed places, and names at the beginning of a sentence.
     """
-    return _problems(text, [Essence(source) for source in sources], Essence("\n".join(sources)), _limit(sources, room))
+    each, everything = [Essence(source) for source in sources], Essence("\n".join(sources))
+    return _problems(text, each, everything, _limit(sources, room), manner)
 
 
-def complete(lead: str, sources: Sequence[str], *, room: int = MAX_CONDENSATE) -> str:
+def complete(lead: str, sources: Sequence[str], *, room: int = MAX_CONDENSATE, manner: Manner = CONDENSE) -> str:
     """Put sentences of the sources behind a text until it lacks nothing any more.
 
     Where that cannot be, because the text makes something up or there is no room, it comes back as it was.
@@ -106,7 +112,7 @@ def complete(lead: str, sources: Sequence[str], *, room: int = MAX_CONDENSATE) -
     each, everything = [Essence(source) for source in sources], Essence("\n".join(sources))
     limit, pieces = _limit(sources, room), _pieces(sources)
     text = " ".join(sentences(lead))
-    while found := _problems(text, each, everything, limit):
+    while found := _problems(text, each, everything, limit, manner):
         if not all(problem.startswith(_MENDABLE) for problem in found):
             return lead
         more = _most_bringing(pieces, Essence(text), each, room=limit - len(text) - 1)
@@ -138,7 +144,7 @@ _MENDABLE: Final = ("lost", "forgot")
 """How problems begin that go away when sentences of the sources are added."""
 
 
-def _problems(text: str, each: Sequence[Essence], everything: Essence, limit: int) -> list[str]:
+def _problems(text: str, each: Sequence[Essence], everything: Essence, limit: int, manner: Manner) -> list[str]:
     if not is_clean(text):
         return ["empty or with control characters"]
     essence = Essence(text)
@@ -160,7 +166,7 @@ def _problems(text: str, each: Sequence[Essence], everything: Essence, limit: in
         found.append("lost what the sources agree on")
     if any(len(source.stems & essence.stems) < MIN_EACH * len(source.stems) for source in each):
         found.append("forgot a source")
-    if len((stems(prompts.condense_instructions()) & essence.stems) - everything.stems) >= _ECHO_TERMS:
+    if len((stems(manner.words) & essence.stems) - everything.stems) >= _ECHO_TERMS:
         found.append("echoes the prompt")
     return found
 

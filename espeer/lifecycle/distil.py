@@ -12,6 +12,7 @@ from typing import Final
 from espeer.interaction import Interaction
 from espeer.lifecycle import prompts
 from espeer.lifecycle.essence import codes, cut, names, negates, numbers, sentences, size, stems, words
+from espeer.lifecycle.prompts import DISTIL, Manner
 from espeer.lifecycle.wording import instruction
 from espeer.llm.engine import Engine, Priority
 from espeer.llm.model import Sampling
@@ -41,23 +42,27 @@ class Distillate:
     method: str
 
 
-async def distil(engine: Engine, episode: Sequence[Interaction]) -> Distillate:
-    """Distil an episode with the model, or by extraction when two tries fail the check."""
-    first = await engine.complete(prompts.distil(episode), _SAMPLING, priority=Priority.DISTIL)
-    if not problems(first.strip(), episode):
+async def distil(engine: Engine, episode: Sequence[Interaction], manner: Manner = DISTIL) -> Distillate:
+    """Distil an episode with the model, or by extraction when two tries fail the check.
+
+    :param manner: how it is asked in the first try.
+    """
+    sampling = replace(_SAMPLING, grammar=instruction(" ".join(map(_everything, episode)))) if manner.held else _SAMPLING
+    first = await engine.complete(prompts.distil(episode, manner), sampling, priority=Priority.DISTIL)
+    if not problems(first.strip(), episode, manner):
         return Distillate(first.strip(), "distilled")
     outcomes = " ".join(filter(None, map(_outcome, episode)))
     if outcomes:  # the easier half of the task: the report stays as it is, only what was done becomes an instruction
         sampling = replace(_SAMPLING, grammar=instruction(outcomes))
         said = await engine.complete(prompts.instruct(outcomes), sampling, priority=Priority.DISTIL)
         second = f"{episode[0].query.rstrip('.!? ')}: {said.strip()}"
-        if not problems(second, episode):
+        if not problems(second, episode, manner):
             return Distillate(second, "retried")
     return Distillate(extract(episode), "extractive")
 
 
-def problems(text: str, episode: Sequence[Interaction]) -> list[str]:
-    """Return what is wrong with a distillate, one line each; nothing if it can be kept.
+def problems(text: str, episode: Sequence[Interaction], manner: Manner = DISTIL) -> list[str]:
+    """Return what is wrong with a distillate that was asked for in this manner, one line each; nothing if it can be kept.
 
     It must keep the codes and names of the reports and outcomes, and the outcomes' numbers, negations and :data:`MIN_KEPT` of
     their terms (the reports' where there is no outcome). It must not bring codes, numbers or names of its own, echo the
@@ -83,7 +88,7 @@ def problems(text: str, episode: Sequence[Interaction]) -> list[str]:
     terms = stems(outcomes)
     if terms and len(terms & stems(text)) < MIN_KEPT * len(terms):
         found.append("lost the outcome")
-    if len((stems(prompts.instructions()) & stems(text)) - stems(everything)) >= _ECHO_TERMS:
+    if len((stems(prompts.instructions(manner)) & stems(text)) - stems(everything)) >= _ECHO_TERMS:
         found.append("echoes the prompt")
     return found
 

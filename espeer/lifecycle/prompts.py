@@ -4,6 +4,7 @@ Raise :data:`VERSION` with any change that can change an answer: experiments not
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from espeer.interaction import Interaction
@@ -12,6 +13,26 @@ from espeer.llm.grammar import one_of
 from espeer.llm.model import Message, Note, Prompt
 
 VERSION: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a model is asked to put something in other words.
+
+    :ivar task: what it is to do.
+    :ivar examples: what is given, and what is wanted then.
+    :ivar held: a grammar holds it to the words that it is given, where these are not too many.
+    """
+
+    task: str
+    examples: Sequence[tuple[str, str]] = ()
+    held: bool = False
+
+    @property
+    def words(self) -> str:
+        """Its own words: what an echo of them would hold."""
+        return "\n".join([self.task, *(part for pair in self.examples for part in pair)])
+
 
 _DISTIL: Final = "You turn a field report into one short lesson. Copy every code, number and name exactly."
 _DISTIL_EXAMPLES: Final = (
@@ -64,9 +85,18 @@ _CHOOSE_OPENING: Final = "Answer:"
 _CONFIDENCE: Final = "Is your answer right? Say Yes or No."
 
 
-def distil(episode: Sequence[Interaction]) -> Prompt:
-    """Ask for the lesson of an episode, after worked examples."""
-    return _by_example(_DISTIL, _DISTIL_EXAMPLES, "\n".join(map(_report, episode)))
+def listed(texts: Sequence[str]) -> str:
+    """Give texts the form that they have in :func:`condense`."""
+    return "\n".join(f"- {text}" for text in texts)
+
+
+DISTIL: Final = Manner(_DISTIL, _DISTIL_EXAMPLES)
+CONDENSE: Final = Manner(_CONDENSE, tuple((listed(notes), merged) for notes, merged in _CONDENSE_EXAMPLES))
+
+
+def distil(episode: Sequence[Interaction], manner: Manner = DISTIL) -> Prompt:
+    """Ask for the lesson of an episode."""
+    return _by_example(manner.task, manner.examples, "\n".join(map(_report, episode)))
 
 
 def instruct(outcomes: str) -> Prompt:
@@ -74,10 +104,9 @@ def instruct(outcomes: str) -> Prompt:
     return _by_example(_INSTRUCT, _INSTRUCT_EXAMPLES, outcomes)
 
 
-def condense(texts: Sequence[str]) -> Prompt:
-    """Ask for one note in place of several on the same matter, after worked examples."""
-    examples = [(_notes(notes), merged) for notes, merged in _CONDENSE_EXAMPLES]
-    return _by_example(_CONDENSE, examples, _notes(texts))
+def condense(texts: Sequence[str], manner: Manner = CONDENSE) -> Prompt:
+    """Ask for one note in place of several on the same matter."""
+    return _by_example(manner.task, manner.examples, listed(texts))
 
 
 def classify(text: str, types: Sequence[str]) -> tuple[Prompt, str]:
@@ -135,22 +164,13 @@ def confidence(asked: Prompt, answer: str) -> Prompt:
     return Prompt((*asked.messages, Message("assistant", answer), Message("user", _CONFIDENCE)))
 
 
-def instructions() -> str:
+def instructions(manner: Manner = DISTIL) -> str:
     """Return the words of the distillation prompts that are not the episode's: what an echo of them would hold."""
-    return "\n".join([_DISTIL, _INSTRUCT, *(part for pair in (*_DISTIL_EXAMPLES, *_INSTRUCT_EXAMPLES) for part in pair)])
-
-
-def condense_instructions() -> str:
-    """Return the words of the refinement prompts that are not the notes': what an echo of them would hold."""
-    return "\n".join([_CONDENSE, *(part for notes, merged in _CONDENSE_EXAMPLES for part in (*notes, merged))])
+    return f"{manner.words}\n{Manner(_INSTRUCT, _INSTRUCT_EXAMPLES).words}"
 
 
 def _with_notes(notes: Sequence[Note], asked: str) -> Message:
     return Message("user", f"\n{asked}", lead=_LEAD, notes=tuple(notes))
-
-
-def _notes(texts: Sequence[str]) -> str:
-    return "\n".join(f"- {text}" for text in texts)
 
 
 def _by_example(task: str, examples: Sequence[tuple[str, str]], given: str) -> Prompt:
