@@ -45,31 +45,37 @@ class Context:
 
     :param model: llama.cpp's handle.
     :param cells: how many tokens it holds.
+    :param hidden: have it give the last layer's states, too; see :meth:`hidden`.
     :raises ModelUnreadable: there is not enough memory.
     """
 
-    def __init__(self, model: Any, *, cells: int, threads: int) -> None:
+    def __init__(self, model: Any, *, cells: int, threads: int, hidden: bool = False) -> None:
         self.cells: Final = cells
+        self.threads: Final = threads
+        self.width: Final = int(llama_cpp.llama_model_n_embd_out(model))
+        """Values of a token's hidden state."""
         self.step: Final = step_tokens(int(llama_cpp.llama_model_n_params(model)))
         """The most tokens of one evaluation."""
         # Called between two operations of an evaluation. A function of Python's would have to wait for the interpreter's
         # lock each time; C's own atoi reads the flag without it: "0" goes on, "1" ends the evaluation.
         self._flag = ctypes.create_string_buffer(b"0")
         self._read_flag = ctypes.cast(ctypes.CDLL(None).atoi, llama_cpp.ggml_abort_callback)
-        self.handle: Final = self._open(model, threads)
+        self.handle: Final = self._open(model, hidden=hidden)
         """llama.cpp's."""
         self._memory = llama_cpp.llama_get_memory(self.handle)
         self._batch = llama_cpp.llama_batch_init(self.step, 0, 1)
         self._free = list(range(SEQUENCES))
         self._vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model)))
 
-    def _open(self, model: Any, threads: int) -> Any:
+    def _open(self, model: Any, *, hidden: bool) -> Any:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = self.cells
         # At least one token of each sequence: with less, llama.cpp ends the process at an assertion of its own.
         params.n_batch = params.n_ubatch = max(self.step, SEQUENCES)
         params.n_seq_max = SEQUENCES
-        params.n_threads = params.n_threads_batch = threads
+        params.n_threads = params.n_threads_batch = self.threads
+        params.embeddings = hidden
+        params.pooling_type = llama_cpp.LLAMA_POOLING_TYPE_NONE  # llama.cpp pools within one evaluation, and texts take several
         params.kv_unified = True  # the sequences share the cells of what they have in common
         params.swa_full = True  # with a sliding window only, what came before it could not be used again
         params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED  # no faster here, and scores vary with the grouping
@@ -182,6 +188,14 @@ class Context:
         """What the last evaluation says of what comes after its cell ``row``. Overwritten by the next one."""
         pointer = llama_cpp.llama_get_logits_ith(self.handle, row)
         return np.ctypeslib.as_array(pointer, shape=(self._vocabulary_size,))
+
+    def hidden(self, row: int) -> NDArray[np.float32]:
+        """The last layer's state, after its norm, for the last evaluation's cell ``row``. Overwritten by the next one.
+
+        Only in a context that was opened for it, and of a wanted cell.
+        """
+        pointer = llama_cpp.llama_get_embeddings_ith(self.handle, row)
+        return np.ctypeslib.as_array(pointer, shape=(self.width,))
 
     def clear(self) -> None:
         """Forget all sequences' cells; the sequences stay open."""

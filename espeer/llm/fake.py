@@ -10,7 +10,11 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from espeer.errors import ModelError, PromptTooLong
+from espeer.llm.embedding import Embedder
 from espeer.llm.model import Finish, Prompt, Run, Sampling, Score, source_of
 from espeer.llm.stream import TextStream
 
@@ -121,6 +125,10 @@ class FakeModel:
                 raise TypeError(f"{run!r} is not a run of this model")
             run.go_on()
 
+    def embedder(self) -> Embedder:
+        """Give vectors in which each word counts at places of its own: texts with the same words are near each other."""
+        return _WordVectors()
+
     def interrupt(self) -> None:
         """Do nothing: no step takes long enough."""
 
@@ -153,6 +161,21 @@ class FakeModel:
     def _remember(self, prompt: Prompt, ranks: int) -> Iterator[None]:
         self._warm.add((prompt, ranks))
         yield from ()
+
+
+class _WordVectors:
+    """Vectors of words' hashes."""
+
+    size: Final = 64
+
+    def embed(self, text: str) -> NDArray[np.float32]:
+        vector = np.full(self.size, 1e-3, np.float32)  # a text without words has a direction, too
+        for word in _WORD.findall(text.lower()):
+            vector[[byte % self.size for byte in hashlib.sha256(word.encode()).digest()[:4]]] += 1
+        return vector / np.linalg.norm(vector)
+
+    def close(self) -> None:
+        """Hold nothing that had to be given back."""
 
 
 class _Run:

@@ -17,6 +17,8 @@ from espeer.llm import native
 from espeer.llm.chat import Chat, PlainChat, TemplateChat
 from espeer.llm.context import SEQUENCES, Cell, Context, Interrupted
 from espeer.llm.cores import usable_cores
+from espeer.llm.embedding import Embedder
+from espeer.llm.hidden import MOST_TOKENS, HiddenStates
 from espeer.llm.layout import Layout, PlacedNote, in_slots, slots
 from espeer.llm.model import Prompt, Run, Sampling
 from espeer.llm.placing import LEFT, TOGETHER, Ask, Placer
@@ -181,6 +183,16 @@ class LlamaModel:
         for run, first, count in parts:
             run.hear(first, count, row)
             row += count
+
+    def embedder(self) -> Embedder:
+        """Open a context of its own on these weights that gives texts as vectors. Close it before the model.
+
+        :raises ModelUnreadable: there is not enough memory.
+        """
+        self._check_open()
+        cells = min(MOST_TOKENS, self._trained)
+        context = Context(self._model, cells=cells, threads=self._context.threads, hidden=True)
+        return HiddenStates(context, lambda text: self._tokens(text, special=False, first=True))
 
     def interrupt(self) -> None:
         """End the step at work early, or the next one, where the model can do a step again. For any thread."""

@@ -32,9 +32,7 @@ Outcome: The gravity of the Sun.""",
         "The gravity of the Sun keeps the planets in their orbits.",
     ),
 )
-_ASKED: Final = (
-    "You turn a report into one question and its answer, on one line. Copy every code, number and name exactly."
-)
+_ASKED: Final = "You turn a report into one question and its answer, on one line. Copy every code, number and name exactly."
 _ANSWERED: Final = tuple(
     (given, f"Q: {question} A: {answer}")
     for (given, _), (question, answer) in zip(

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from espeer.lifecycle import prompts
-from espeer.sim.experiments import generalised, plots, repetitive, sensitivity
+from espeer.sim.experiments import generalised, native, plots, repetitive, sensitivity
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
-from espeer.sim.experiments.settings import Generalised, Repetitive, Sensitivity, Settings
+from espeer.sim.experiments.settings import Generalised, Native, Repetitive, Sensitivity, Settings
 from espeer.sim.experiments.work import Work
 from espeer.tasks import cause
 
@@ -58,6 +58,8 @@ async def _run(settings: Settings, work: Work) -> Report:
             return await repetitive.run(settings, work)
         case Sensitivity():
             return await sensitivity.run(settings, work)
+        case Native():
+            return await native.run(settings, work)
         case _:
             raise AssertionError(settings.experiment)
 

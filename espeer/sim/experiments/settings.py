@@ -112,7 +112,34 @@ class Sensitivity(Settings):
     support: bool = True
 
 
-KINDS: Final[Mapping[str, type[Settings]]] = {"generalised": Generalised, "repetitive": Repetitive, "sensitivity": Sensitivity}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Native(Settings):
+    """Recall by the model's own vectors, and reading by kept KV states, against text (paper: "LLM-native representations").
+
+    :ivar sources: what is recalled from: ``cranfield``, ``scifact``, ``sciq``, ``incidents``.
+    :ivar queries: the most queries of each.
+    :ivar others: beside the documents that answer a query, so many that answer none; each seed draws others.
+    :ivar questions: of ``sciq`` and ``incidents``, so many queries are answered with each seed.
+    :ivar timed: so many of them have their time to first token measured, with the first seed.
+    :ivar ks: with so many experiences in the prompt.
+    """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"sources", "queries", "others", "questions", "timed", "ks"}
+
+    sources: tuple[str, ...] = texts(r"cranfield|scifact|sciq|incidents", 4)
+    queries: int = number(4, 2000, 100)
+    others: int = number(10, 10_000, 100)
+    questions: int = number(2, 1000, 40)
+    timed: int = number(1, 1000, 30)
+    ks: tuple[int, ...] = numbers(1, 16, 8, (1, 3, 5))
+
+
+KINDS: Final[Mapping[str, type[Settings]]] = {
+    "generalised": Generalised,
+    "native": Native,
+    "repetitive": Repetitive,
+    "sensitivity": Sensitivity,
+}
 """The experiments, by name."""
 
 
