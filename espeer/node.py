@@ -17,6 +17,7 @@ from espeer.config import Config
 from espeer.conversation import Turn, read
 from espeer.errors import InputError, NetworkError
 from espeer.events import Events
+from espeer.ground import Ground
 from espeer.inference import Answer, AnswerStream, Choice
 from espeer.interaction import Interaction
 from espeer.lifecycle import calibration
@@ -51,6 +52,7 @@ class Node:
     :param model: a loaded model, in place of ``config.model``; the node closes it in the end.
     :param engine: one that several nodes use, in place of a model of this node's own; see :func:`espeer.shared_model`.
     :param clock: milliseconds since the Unix epoch.
+    :param ground: what stands in for its disk, its identity and the network in a simulation.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Node:
         model: Model | None = None,
         engine: Engine | None = None,
         clock: Callable[[], int] | None = None,
+        ground: Ground | None = None,
     ) -> None:
         if model is not None and engine is not None:
             raise TypeError("give a node a model or an engine, not both")
@@ -67,6 +70,7 @@ class Node:
         self._given_model = model
         self._given_engine = engine
         self._clock = clock or (lambda: time.time_ns() // 1_000_000)
+        self._ground = ground or Ground()
         self._running: AbstractAsyncContextManager[None] | None = None
         self._opened: Parts | None = None
         self._calibrating = trio.Lock()
@@ -104,7 +108,9 @@ class Node:
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
-        async with running(self.config, model=self._given_model, engine=self._given_engine, clock=self._clock) as parts:
+        async with running(
+            self.config, model=self._given_model, engine=self._given_engine, clock=self._clock, ground=self._ground
+        ) as parts:
             self.config = parts.config
             self._opened = parts
             log.info("node is up", peer_id=parts.identity.peer_id, addresses=self.addresses(), model=parts.engine.model.name)

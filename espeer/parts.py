@@ -4,6 +4,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from espeer import records
@@ -11,6 +12,7 @@ from espeer.config import Config
 from espeer.door import NoDoor, ReplicaDoor
 from espeer.events import Events, Linked, Recorded, Refined
 from espeer.folder import claimed, identity_path, index_path, peers_path, states_path, store_path
+from espeer.ground import Ground
 from espeer.inference import Inference
 from espeer.lifecycle.learner import Learner
 from espeer.lifecycle.prompts import note
@@ -35,6 +37,7 @@ from espeer.tokens import Tokenizer
 from espeer.warming import Warming
 
 _MB: Final = 1024 * 1024
+_IN_MEMORY: Final = ":memory:"  # SQLite's name for a database without a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +84,14 @@ class Parts:
 
 @asynccontextmanager
 async def running(
-    config: Config, *, model: Model | None, engine: Engine | None, clock: Callable[[], int]
+    config: Config, *, model: Model | None, engine: Engine | None, clock: Callable[[], int], ground: Ground
 ) -> AsyncIterator[Parts]:
     """Open the parts of a node, and run their tasks within the block; at its end these are cancelled, and the parts closed.
 
     The parameters are those of :func:`open_parts`.
     """
     with ExitStack() as stack:
-        parts = await open_parts(config, stack, model=model, engine=engine, clock=clock)
+        parts = await open_parts(config, stack, model=model, engine=engine, clock=clock, ground=ground)
         async with background() as nursery:
             if engine is None:
                 await nursery.start(parts.engine.run)
@@ -106,24 +109,26 @@ async def running(
 
 
 async def open_parts(
-    config: Config, stack: ExitStack, *, model: Model | None, engine: Engine | None, clock: Callable[[], int]
+    config: Config, stack: ExitStack, *, model: Model | None, engine: Engine | None, clock: Callable[[], int], ground: Ground
 ) -> Parts:
     """Open the parts of a node, each to be closed by the stack.
 
     :param model: a loaded model, in place of the one that the settings name.
     :param engine: one that somebody else runs, in place of the model.
     :param clock: milliseconds since the Unix epoch.
+    :param ground: its disk, its identity, its way into the network.
     """
-    await in_thread(stack.enter_context, claimed(config.data))
+    if ground.on_disk:
+        await in_thread(stack.enter_context, claimed(config.data))
     config, member = await in_thread(settle, config)
     events = Events()
-    store = await in_thread(Store.open, store_path(config.data))
+    store = await in_thread(Store.open, store_path(config.data) if ground.on_disk else Path(_IN_MEMORY))
     stack.callback(store.close)
-    identity = await in_thread(load_or_create, identity_path(config.data))
+    identity = await in_thread(load_or_create, identity_path(config.data)) if ground.identity is None else ground.identity
     queue = Queue(store, types=config.types)
     replica = None
     if config.role != "client":
-        replica = await in_thread(_open_replica, config, store, clock)
+        replica = await in_thread(_open_replica, config, store, clock, index_path(config.data) if ground.on_disk else None)
         stack.callback(replica.save_index)
         if not config.offline:
             await in_thread(queue.move_to, replica)
@@ -141,8 +146,8 @@ async def open_parts(
     if replica is not None:
         replica.hidden = engine.forget
     door = None if replica is None else ReplicaDoor(replica, tell=tell)
-    swarm = None if config.offline else _make_swarm(config, identity, door or NoDoor(), clock, events)
-    if member is not None:  # not before: a start that fails must not bind the folder to a network
+    swarm = None if config.offline else _make_swarm(config, identity, door or NoDoor(), clock, events, ground=ground)
+    if member is not None and ground.on_disk:  # not before: a start that fails must not bind the folder to a network
         await in_thread(remember, config.data, member)
 
     def sign(experience: Experience) -> SignedRecord:
@@ -280,19 +285,21 @@ def _make_refiner(
     )
 
 
-def _open_replica(config: Config, store: Store, clock: Callable[[], int]) -> Replica:
+def _open_replica(config: Config, store: Store, clock: Callable[[], int], index: Path | None) -> Replica:
     return Replica(
         store,
         types=config.types,
         clock=clock,
-        index_path=index_path(config.data),
+        index_path=index,
         k1=config.k1,
         b=config.b,
         language=config.language,
     )
 
 
-def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[[], int], events: Events) -> Swarm:
+def _make_swarm(
+    config: Config, identity: Identity, door: Door, clock: Callable[[], int], events: Events, *, ground: Ground
+) -> Swarm:
     settings = SwarmSettings(
         network=config.network,
         types=() if config.role == "client" else config.types,
@@ -303,16 +310,15 @@ def _make_swarm(config: Config, identity: Identity, door: Door, clock: Callable[
         allow=config.allow,
         deny=config.deny,
         psk=config.psk,
-        met_file=None if config.role == "client" else peers_path(config.data),
+        met_file=peers_path(config.data) if ground.on_disk and config.role != "client" else None,
         relays=config.relays,
         relay_service=Limits() if config.relay_service else None,
         mdns=config.mdns,
         servers=config.servers,
         accept=config.role == "server",
     )
-    rng = random.Random()  # noqa: S311 - spreads repair rounds over time; nothing secret
 
     def linked(peer_id: str, connected: bool) -> None:
         events.emit(Linked(peer_id, connected))
 
-    return Swarm(identity, door, settings, clock=clock, rng=rng, linked=linked)
+    return Swarm(identity, door, settings, clock=clock, rng=ground.rng, linked=linked, enter=ground.enter)

@@ -1,8 +1,9 @@
 """What trio leaves to us: blocking work beside the loop, and tasks that serve a block."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import TypeVar, TypeVarTuple
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
@@ -11,13 +12,31 @@ from espeer.errors import EspeerError
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+_WITHOUT_THREADS: Final = ContextVar("_WITHOUT_THREADS", default=False)
+
 
 async def in_thread(work: Callable[[*Ts], T], *args: *Ts) -> T:
     """Run short blocking work, such as a database call, in a thread.
 
     Once begun it is never abandoned: the caller gets its result even if it is cancelled meanwhile, and feels that later.
     """
+    if _WITHOUT_THREADS.get():
+        await trio.lowlevel.checkpoint()
+        return work(*args)
     return await trio.to_thread.run_sync(work, *args)
+
+
+@contextmanager
+def without_threads() -> Iterator[None]:
+    """Have :func:`in_thread` hold up the event loop instead, in the block and in the tasks that begin in it.
+
+    For simulations: a virtual clock does not wait for threads.
+    """
+    before = _WITHOUT_THREADS.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_THREADS.reset(before)
 
 
 @asynccontextmanager

@@ -35,7 +35,18 @@ def test_the_map_names_every_module() -> None:
         ROOT / "espeer",
         *(
             ROOT / "espeer" / name
-            for name in ("api", "api/http", "demo", "doctor", "lifecycle", "llm", "p2p", "sim", "sim/experiments")
+            for name in (
+                "api",
+                "api/http",
+                "demo",
+                "doctor",
+                "lifecycle",
+                "llm",
+                "p2p",
+                "sim",
+                "sim/experiments",
+                "sim/virtual",
+            )
         ),
     ]
     names = {path.name for folder in folders for path in folder.glob("*.py")} - {"__main__.py"}

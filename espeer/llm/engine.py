@@ -9,7 +9,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import trio
@@ -39,11 +39,22 @@ class Engine:
         interactive request out.
     :param in_thread: run the model in a thread. Without one each step holds up the event loop: for models that answer at once,
         such as the fake, on a virtual clock, which does not wait for threads.
+    :param spend: awaited after each step without a thread: a model that only counts the time that a step takes lets it pass.
+        It is cancelled where a step would be interrupted.
     """
 
-    def __init__(self, model: Model, *, max_waiting: int = 64, in_thread: bool = True) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        max_waiting: int = 64,
+        in_thread: bool = True,
+        spend: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+    ) -> None:
         self.model: Final = model
         self._in_thread: Final = in_thread
+        self._spend: Final = spend
+        self._spending: trio.CancelScope | None = None
         self._limiter: Final = trio.CapacityLimiter(1)  # not the default one: SQLite must not wait for the model
         self._lock: Final = threading.Condition()  # guards what follows, and ``over`` of requests; is held for moments only
         self._schedule: Final = Schedule[Request](width=model.width, max_waiting=max_waiting)
@@ -233,6 +244,8 @@ class Engine:
         if self._stepping and self._in_thread and self._schedule.forsaken:
             self._stepping = False
             self.model.interrupt()
+        elif self._spending is not None and self._schedule.forsaken:
+            self._spending.cancel()
 
     def _tell(self, request: Request) -> None:
         """Wake those who wait for the end of a request."""
@@ -252,7 +265,9 @@ class Engine:
                 return
             while not self._stopped:
                 if self._advance():
-                    await trio.lowlevel.checkpoint()
+                    with trio.CancelScope() as self._spending:
+                        await self._spend()
+                    self._spending = None
                 else:
                     await self._arrival.park()
             self._clear_up()

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from multiaddr import Multiaddr  # type: ignore[import-untyped] # ships no types
@@ -77,6 +78,7 @@ def parse_listen(text: str) -> Multiaddr:
     return address
 
 
+@lru_cache(maxsize=4096)  # greetings say the same again and again, and to read one takes 70 microseconds
 def parse_peer(text: str) -> PeerAddress:
     """An address to dial: ``/ip4|ip6|dns|dns4|dns6|dnsaddr/HOST/tcp/PORT/p2p/PEERID``.
 
@@ -143,6 +145,7 @@ def parse_peer_id(text: str) -> str:
     return str(peer_id)
 
 
+@lru_cache(maxsize=4096)
 def reach_of(host: str | None) -> Reach:
     """From where an IP address can be reached; a name can from anywhere, and who comes through a relay may be anywhere."""
     try:

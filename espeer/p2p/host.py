@@ -3,9 +3,9 @@
 import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 from libp2p import new_host
@@ -126,6 +126,23 @@ class Node:
             await self.network.dial_addr(Multiaddr(str(address)), ID.from_string(address.peer_id))
         except Exception as error:  # libp2p raises from many trees, ExceptionGroups among them
             raise NetworkError(f"cannot reach {address}: {_cause(error)}") from error
+
+
+class OpenNode(Protocol):
+    """Runs a libp2p node, or what stands in for one, while the context is entered; see :func:`open_node`."""
+
+    def __call__(
+        self,
+        identity: Identity,
+        listen: Sequence[Multiaddr],
+        /,
+        *,
+        gate: Gate,
+        watch: Watch,
+        announce: Sequence[Multiaddr],
+        psk: bytes | None,
+    ) -> AbstractAsyncContextManager[Node]:
+        """Enter the network."""
 
 
 @asynccontextmanager

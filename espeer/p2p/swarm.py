@@ -30,7 +30,7 @@ from espeer.p2p.door import Counters, Door
 from espeer.p2p.gate import Gate
 from espeer.p2p.gossip import Gossip
 from espeer.p2p.hello import Greeter
-from espeer.p2p.host import Node, Watch, open_node
+from espeer.p2p.host import Node, OpenNode, Watch, open_node
 from espeer.p2p.identity import Identity
 from espeer.p2p.links import Links, LinksNotifee
 from espeer.p2p.local import Local
@@ -113,6 +113,7 @@ class Swarm:
     :param door: the replica.
     :param clock: milliseconds since the Unix epoch.
     :param linked: called with a peer's id and whether it was connected (or went).
+    :param enter: what runs the libp2p node.
     :raises BadAddress: one of the addresses or peer ids cannot be used.
     """
 
@@ -125,8 +126,10 @@ class Swarm:
         clock: Callable[[], int],
         rng: random.Random,
         linked: Callable[[str, bool], None] = lambda *_: None,
+        enter: OpenNode = open_node,
     ) -> None:
         self.counters = Counters()
+        self._enter = enter
         self._identity = identity
         self._psk = settings.psk
         self._listen = [parse_listen(address) for address in settings.listen]
@@ -226,7 +229,7 @@ class Swarm:
             score=self._bans.score,
         )
         try:
-            async with open_node(
+            async with self._enter(
                 self._identity, self._listen, gate=self._gate, watch=watch, announce=self._announce, psk=self._psk
             ) as node:
                 node.network.register_notifee(LinksNotifee(self._links, self._greeter.request))
