@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 BENCH_INSTALLED := .venv/bench-installed
 DOCS_INSTALLED := .venv/docs-installed
 
-.PHONY: demo test bench docs sim sim-quick lint format install clean
+.PHONY: demo test bench docs sim sim-quick experiments experiments-quick lint format install clean
 
 demo: install
 	$(BIN)/espeer demo
@@ -27,6 +27,13 @@ sim: install
 
 sim-quick: install
 	$(BIN)/espeer sim run simulations/*.toml --quick --json
+
+# what is done is kept in results/, so both can be stopped and gone on with
+experiments: install
+	$(BIN)/espeer sim run simulations/experiments/*.toml $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')
+
+experiments-quick: install
+	$(BIN)/espeer sim run simulations/experiments/*.toml --quick
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -64,6 +64,7 @@ app.command("espeer.cli.doctor:doctor")
 app.command("espeer.cli.completion:completion")
 app.command("espeer.cli.demo:demo")
 app.command("espeer.cli.sim:app", name="sim")
+app.command("espeer.cli.data:app", name="data")
 
 
 @app.meta.default
