@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from espeer.lifecycle import prompts
-from espeer.sim.experiments import generalised, native, plots, repetitive, sensitivity
+from espeer.sim.experiments import ablation, generalised, native, plots, repetitive, sensitivity
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
-from espeer.sim.experiments.settings import Generalised, Native, Repetitive, Sensitivity, Settings
+from espeer.sim.experiments.settings import Ablation, Generalised, Native, Repetitive, Sensitivity, Settings
 from espeer.sim.experiments.work import Work
 from espeer.tasks import cause
 
@@ -52,6 +52,8 @@ def _unwrapped(settings: Settings, work: Work) -> Report:
 
 async def _run(settings: Settings, work: Work) -> Report:
     match settings:
+        case Ablation():
+            return await ablation.run(settings, work)
         case Generalised():
             return await generalised.run(settings, work)
         case Repetitive():

@@ -134,7 +134,34 @@ class Native(Settings):
     ks: tuple[int, ...] = numbers(1, 16, 8, (1, 3, 5))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation(Settings):
+    """How much hangs on the prompts of distillation and condensation.
+
+    :ivar subjects: MMLU subjects, ``sciq``, ``incidents``.
+    :ivar learn, ask, again: with each seed, how many questions of a subject are learnt from, how many others are asked, and how
+        many of the former are asked again.
+    :ivar k: how many experiences go into a prompt.
+    :ivar support: as :class:`Generalised`.
+    :ivar distilling, condensing: the variants, see :mod:`espeer.sim.experiments.manners`; "current" must be among them.
+    :ivar groups: the most groups of texts that are condensed.
+    """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"subjects", "again", "distilling", "condensing", "groups"}
+
+    subjects: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 64)
+    learn: int = number(1, 100_000, 20)
+    ask: int = number(1, 100_000, 14)
+    again: int = number(1, 100_000, 14)
+    k: int = number(1, 16, 3)
+    support: bool = True
+    distilling: tuple[str, ...] = texts(r"[a-z-]{1,32}", 16)
+    condensing: tuple[str, ...] = texts(r"[a-z-]{1,32}", 16)
+    groups: int = number(0, 100_000, 12)
+
+
 KINDS: Final[Mapping[str, type[Settings]]] = {
+    "ablation": Ablation,
     "generalised": Generalised,
     "native": Native,
     "repetitive": Repetitive,
