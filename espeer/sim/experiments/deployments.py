@@ -26,7 +26,7 @@ _REPAIR_SECONDS: Final = 2.0
 _SAME: Final = 1.0
 
 
-class _Heard:
+class Heard:
     """Which records a node holds, by what it tells of them."""
 
     def __init__(self) -> None:
@@ -34,12 +34,14 @@ class _Heard:
         self._news = trio.Event()
 
     def __call__(self, event: Event) -> None:
+        """Take note of an event."""
         if isinstance(event, Recorded):
             self._ids.add(event.id)
             self._news.set()
             self._news = trio.Event()
 
     async def all_of(self, ids: Collection[str]) -> None:
+        """Wait until the node holds these."""
         while not self._ids.issuperset(ids):
             await self._news.wait()
 
@@ -50,11 +52,12 @@ class Fleet:
 
     :ivar clients: those that ask and learn.
     :ivar replicas: those that hold what is learnt.
+    :ivar heard: what those of them hold that share it.
     """
 
     clients: Sequence[Node]
     replicas: Sequence[Node]
-    _heard: Sequence[_Heard]
+    heard: Sequence[Heard]
 
     async def converged(self, ids: Collection[str]) -> None:
         """Wait until all that share hold these records and nothing is on its way; then merge what is the same.
@@ -67,7 +70,7 @@ class Fleet:
         """
         try:
             with trio.fail_after(PATIENCE_SECONDS):
-                for heard in self._heard:
+                for heard in self.heard:
                     await heard.all_of(ids)
                 for client in self.clients:
                     while (await client.status()).queued:  # noqa: ASYNC110 - a client does not tell of it
@@ -93,8 +96,8 @@ async def deployed(how: Deployment, engine: Engine, *, clients: int, type: str) 
         async def add(name: str, **chosen: Any) -> Node:
             return await stack.enter_async_context(Node(_config(folder / name, type, **chosen), engine=engine))
 
-        def hear(node: Node) -> _Heard:
-            heard = _Heard()
+        def hear(node: Node) -> Heard:
+            heard = Heard()
             stack.enter_context(node.events.listening(heard))
             return heard
 

@@ -89,13 +89,12 @@ async def _through(
 
 async def _ask(clients: Sequence[Node], ask: Ask, *, k: int) -> Choice:
     """Have a client choose. Where its server does not answer now, it is asked again, or the answer would be of no use here."""
-    with trio.move_on_after(PATIENCE_SECONDS):
-        while True:
-            choice = await clients[ask.client].choose(ask.item.question, ask.item.choices, recall=k)
-            if not choice.unreached:
-                return choice
-            await trio.sleep(_AGAIN_SECONDS)
-    raise NetworkError(f"a client's server does not answer for {PATIENCE_SECONDS:.0f} s; go on when the machine has less to do")
+    deadline = trio.current_time() + PATIENCE_SECONDS
+    while (choice := await clients[ask.client].choose(ask.item.question, ask.item.choices, recall=k)).unreached:
+        if trio.current_time() > deadline:
+            raise NetworkError("a client's server does not answer; go on when the machine has less to do")
+        await trio.sleep(_AGAIN_SECONDS)
+    return choice
 
 
 async def _learn(clients: Sequence[Node], told: tuple[Ask, Choice], *, support: bool) -> str:

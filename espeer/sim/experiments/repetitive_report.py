@@ -65,7 +65,7 @@ def report(settings: Repetitive, asked: Sequence[Asked], *, model: str, method: 
             "k": settings.k,
         },
         figures=tuple(_figures(of, epochs)),
-        tables=(_by_epoch(of, epochs), _by_knowledge(of), _pairs(settings.subjects, of), _confidence(of, epochs)),
+        tables=(_by_epoch(of, epochs), _by_knowledge(of), _pairs(settings.subjects, of, epochs), _confidence(of, epochs)),
         plots=tuple(plot for subject in settings.subjects for plot in _plots(settings, subject, of, epochs)),
         notes=(
             "a question that comes back asks whether what was told of it is found and used, not whether it was understood",
@@ -141,18 +141,23 @@ def _by_knowledge(of: _Group) -> Table:
     )
 
 
-def _pairs(subjects: Sequence[str], of: _Group) -> Table:
+def _pairs(subjects: Sequence[str], of: _Group, epochs: range) -> Table:
     rows = []
+    later = epochs[1:]
+    spans: list[tuple[Way, Way, Sequence[int]]] = [(one, other, later) for one, other in _COMPARED]
+    if len(later) > 1:
+        spans = [*((PEERS, PLAIN, [epoch]) for epoch in later), *spans]
     for subject in subjects:
-        for one, other in _COMPARED:
-            later = [_right([ask for ask in of[subject, way] if ask.epoch > 1]) for way in (one, other)]
-            gains = [sum(later[0][item]) - sum(later[1][item]) for item in later[0]]
+        for one, other, span in spans:
+            mine, theirs = (_right([ask for ask in of[subject, way] if ask.epoch in span]) for way in (one, other))
+            gains = [sum(mine[item]) - sum(theirs[item]) for item in mine]
             apart = discordant([gain > 0 for gain in gains], [gain < 0 for gain in gains])
-            gain = signed(difference(later[0], later[1]))
-            rows.append((subject, f"{one} over {other}", gain, f"{apart.only_one} / {apart.only_other}", f"{apart.p:.3f}"))
+            counts = f"{apart.only_one} / {apart.only_other}"
+            when = f"{span[0]}" if len(span) == 1 else f"{span[0]} to {span[-1]}"
+            rows.append((subject, f"{one} over {other}", when, signed(difference(mine, theirs)), counts, f"{apart.p:.3f}"))
     return Table(
-        "Pairs, from the second epoch on",
-        ("subject", "compared", "difference", "questions more often / less often right", "p (sign test, exact)"),
+        "Pairs: the same questions to the same clients",
+        ("subject", "compared", "epochs", "difference", "questions more often / less often right", "p (sign test, exact)"),
         tuple(rows),
     )
 

@@ -13,11 +13,12 @@ from espeer.errors import NetworkError
 from espeer.llm.fake import FakeModel
 from espeer.llm.model import Message, Note, Prompt, Sampling
 from espeer.sim.experiments import performing, repetitive_report, settings
-from espeer.sim.experiments.deployments import Fleet, _Heard
+from espeer.sim.experiments.deployments import Fleet, Heard
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.questions import Item
 from espeer.sim.experiments.remembering import Remembering
 from espeer.sim.experiments.repetitive_report import WAYS, Asked, Way
+from espeer.sim.experiments.report import Figure
 from espeer.sim.experiments.settings import Repetitive
 from espeer.sim.experiments.trace import Before, trace
 from espeer.sim.experiments.work import Work
@@ -104,7 +105,7 @@ def test_what_one_learns_helps_the_others_and_a_stopped_run_goes_on(tmp_path: Pa
         if len(done) == 30:
             raise KeyboardInterrupt
 
-    def perform() -> list[repetitive_report.Figure]:
+    def perform() -> list[Figure]:
         console = Console(file=io.StringIO())
         return list(performing.perform(chosen, folder=tmp_path, data=None, command="x", console=console).figures)
 
@@ -128,14 +129,17 @@ def test_what_one_learns_helps_the_others_and_a_stopped_run_goes_on(tmp_path: Pa
 
 async def test_nodes_that_never_hold_the_same_are_given_up(autojump_clock: MockClock) -> None:
     with pytest.raises(NetworkError, match="do not hold the same after 120 s"):
-        await Fleet([], [], [_Heard()]).converged({"00"})
+        await Fleet([], [], [Heard()]).converged({"00"})
     assert autojump_clock.current_time() >= 120
 
 
 # -- what it came to
 
 
-def asks(way: Way, *rows: tuple[int, str, Before, bool]) -> list[Asked]:
+Row = tuple[int, str, Before, bool]
+
+
+def asks(way: Way, *rows: Row) -> list[Asked]:
     return [
         Asked("s", way, 1, epoch, 0, item, before, right, 0.75 if right else 0.5, f"{way}-{item}" if way == "peers" else item)
         for epoch, item, before, right in rows
@@ -145,18 +149,22 @@ def asks(way: Way, *rows: tuple[int, str, Before, bool]) -> list[Asked]:
 def test_tables_tell_what_came_back_from_what_is_new() -> None:
     chosen = settings.parse(SCENARIO.replace('"incidents"', '"s"').replace("epochs = 3", "epochs = 2"))
     assert isinstance(chosen, Repetitive)
-    before = ((1, "a", "nobody", False), (1, "b", "nobody", True))
-    plain = (*before, (2, "a", "others", False), (2, "b", "others", True), (2, "c", "nobody", False))
-    shared = (*before, (2, "a", "others", True), (2, "b", "others", True), (2, "c", "nobody", False))
+    before: tuple[Row, ...] = ((1, "a", "nobody", False), (1, "b", "nobody", True))
+    plain: tuple[Row, ...] = (*before, (2, "a", "others", False), (2, "b", "others", True), (2, "c", "nobody", False))
+    shared: tuple[Row, ...] = (*before, (2, "a", "others", True), (2, "b", "others", True), (2, "c", "nobody", False))
     asked = asks("plain", *plain) + asks("alone", *plain) + asks("server", *shared) + asks("peers", *shared)
     made = repetitive_report.report(chosen, asked, model="m", method="text")
     _, knowledge, pairs, confidence = made.tables
     assert [row[:3] for row in knowledge.rows] == [("s", "nobody", "3"), ("s", "others", "2")]
     assert [cell[:5] for cell in knowledge.rows[1][3:]] == ["0.500", "0.500", "1.000", "1.000"]
     assert [cell[:5] for cell in knowledge.rows[0][3:]] == ["0.333"] * 4
-    assert [row[1] for row in pairs.rows] == ["peers over plain", "peers over alone", "peers over server"]
-    assert [row[3] for row in pairs.rows] == ["1 / 0", "1 / 0", "0 / 0"]
-    assert pairs.rows[0][2].startswith("+0.333")
+    assert [row[1:3] for row in pairs.rows] == [
+        ("peers over plain", "2"),
+        ("peers over alone", "2"),
+        ("peers over server", "2"),
+    ]
+    assert [row[4] for row in pairs.rows] == ["1 / 0", "1 / 0", "0 / 0"]
+    assert pairs.rows[0][3].startswith("+0.333")
     peers = {row[2]: row[3:] for row in confidence.rows if row[1] == "peers"}
     assert peers["all"] == ("0.750 (0.750 to 0.750)", "0.500 (0.500 to 0.500)", "0.350")
     assert made.notes[-1].endswith("in 0 of 5 asks")
