@@ -66,6 +66,16 @@ def mean(outcomes: Outcomes) -> Estimate:
     return Estimate(float(totals.sum() / counts.sum()), float(low), float(high), len(totals))
 
 
+def quantile(values: Sequence[float], share: float) -> Estimate:
+    """Return the value that so great a share of the values is not above, each drawn by itself for the interval."""
+    if not values:
+        raise ValueError("there is nothing to measure")
+    found = np.asarray(values, float)
+    drawn = np.random.default_rng(_SEED).integers(0, len(found), (RESAMPLES, len(found)))
+    low, high = np.percentile(np.quantile(found[drawn], share, axis=1), [2.5, 97.5])
+    return Estimate(float(np.quantile(found, share)), float(low), float(high), len(found))
+
+
 def difference(one: Outcomes, other: Outcomes) -> Estimate:
     """Return how much higher the mean of ``one`` is. Pairs are kept together.
 

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from espeer.lifecycle import prompts
-from espeer.sim.experiments import ablation, generalised, native, plots, repetitive, sensitivity
+from espeer.sim.experiments import ablation, generalised, native, plots, repetitive, sensitivity, serverless
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
-from espeer.sim.experiments.settings import Ablation, Generalised, Native, Repetitive, Sensitivity, Settings
+from espeer.sim.experiments.settings import Ablation, Generalised, Native, Repetitive, Sensitivity, Serverless, Settings
 from espeer.sim.experiments.work import Work
 from espeer.tasks import cause
 
@@ -62,6 +62,8 @@ async def _run(settings: Settings, work: Work) -> Report:
             return await sensitivity.run(settings, work)
         case Native():
             return await native.run(settings, work)
+        case Serverless():
+            return await serverless.run(settings, work)
         case _:
             raise AssertionError(settings.experiment)
 

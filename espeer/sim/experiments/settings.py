@@ -160,12 +160,42 @@ class Ablation(Settings):
     groups: int = number(0, 100_000, 12)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serverless(Settings):
+    """Whether peers can replace the server (the paper's open question), on the incidents that ship with espeer.
+
+    :ivar devices: nodes that learn and are asked; client-server has a server beside them.
+    :ivar delays: round trips between any two nodes, in milliseconds.
+    :ivar loads: how questions come: ``idle``, one at a time; ``bursty``, several on every device at the same moment.
+    :ivar rounds, lessons: how many incidents are learnt, so many in each of the rounds.
+    :ivar gap: mean seconds from one question, or burst, to the next.
+    :ivar at_once: the questions that each device gets in a burst.
+    :ivar calm: seconds without work after which models count as prepared for what was learnt.
+    :ivar quiet: seconds for which the network is listened to while nothing happens.
+    :ivar outages: the round trip, in milliseconds, at which nodes are killed; 0 for none.
+    """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"delays", "outages"}
+
+    devices: int = number(2, 8, 4)
+    delays: tuple[int, ...] = numbers(0, 2000, 16, (0, 20, 50, 100, 200))
+    loads: tuple[str, ...] = texts("idle|bursty", 2, ("idle", "bursty"))
+    rounds: int = number(1, 8, 3)
+    lessons: int = number(1, 9, 2)
+    gap: float = number(0.01, 60, 0.3)
+    at_once: int = number(1, 8, 2)
+    calm: float = number(0, 60, 5.5)
+    quiet: float = number(0.1, 60, 3.0)
+    outages: int = number(0, 2000, 50)
+
+
 KINDS: Final[Mapping[str, type[Settings]]] = {
     "ablation": Ablation,
     "generalised": Generalised,
     "native": Native,
     "repetitive": Repetitive,
     "sensitivity": Sensitivity,
+    "serverless": Serverless,
 }
 """The experiments, by name."""
 

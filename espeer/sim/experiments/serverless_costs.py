@@ -1,0 +1,170 @@
+"""What each deployment costs, what an outage does to it, and where the one becomes the better (pure)."""
+
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Final
+
+from espeer.sim.experiments.estimates import Outcomes, mean, quantile
+from espeer.sim.experiments.report import Better, Table, shown
+from espeer.sim.experiments.serverless_crossing import breaks_even, crossing_of_medians
+from espeer.sim.experiments.serverless_found import SERVER, Kind, Piece
+from espeer.sim.experiments.serverless_page import NAMES, Page
+
+_PRIORITIES: Final = ("interactive", "distil", "warm")
+_PHASES: Final = {"before": "before", "down": "while it is down", "after": "after its new start"}
+
+
+def add(page: Page) -> None:
+    """Add what is told here to a report."""
+    _compute(page)
+    _costs(page)
+    if page.found.failures:
+        _outages(page)
+    _crossings(page)
+    _made_up_for(page)
+
+
+def _compute(page: Page) -> None:
+    rows = []
+    for kind in NAMES:
+        for role in _roles(kind):
+            nodes = [
+                (seed, delay, name) for delay, seed, piece in page.found.of(kind) for name in piece["busy"] if _is(role, name)
+            ]
+            cells = []
+            for priority in _PRIORITIES:
+                outcomes: dict[str, list[float]] = {}
+                for seed, delay, name in nodes:
+                    busy = page.found.pieces[kind, delay, seed]["busy"][name]
+                    outcomes.setdefault(f"{seed} {delay}", []).append(busy[priority])
+                cells.append(shown(page.measure(f"{kind}.{role}.utilisation.{priority}", outcomes, "")))
+            pieces = [piece for _, _, piece in page.found.of(kind)]
+            refining = [spent for piece in pieces for name, spent in piece["refining"].items() if _is(role, name)]
+            cells.append(f"{sum(refining) / len(refining):.2f}" if refining else "holds none")
+            rows.append((NAMES[kind], role, *cells))
+    columns = ("deployment", "node", "answering", "distilling", "warming", "refining, s of model time")
+    page.tables.append(
+        Table("Share of the time that a node's model works, and what refining its replica costs", columns, tuple(rows))
+    )
+
+
+def _roles(kind: Kind) -> tuple[str, ...]:
+    return ("peer",) if kind == "p2p" else (SERVER, "client")
+
+
+def _is(role: str, name: str) -> bool:
+    return (role == SERVER) == (name == SERVER)
+
+
+_COSTS: Final[tuple[tuple[str, str, Callable[[Piece], float]], ...]] = (
+    ("query_bytes", "bytes over the network for a question", lambda piece: piece["query_bytes"]),
+    ("lesson_bytes", "bytes over the network for an experience", lambda piece: piece["lesson_bytes"]),
+    ("quiet_bytes", "bytes a second while nothing happens", lambda piece: piece["quiet"]),
+    ("stored_bytes", "bytes of records held, all nodes together", lambda piece: sum(piece["stored"].values())),
+    ("stored_bytes_device", "bytes of records held by a device", lambda piece: _of_devices(piece["stored"])),
+    ("refining_s", "model seconds to refine, all nodes together", lambda piece: sum(piece["refining"].values())),
+)
+"""What is told of each deployment: the figure's name, what it is, and how a piece tells it."""
+
+
+def _of_devices(values: dict[str, int]) -> float:
+    found = [value for name, value in values.items() if name != SERVER]
+    return sum(found) / len(found)
+
+
+def _costs(page: Page) -> None:
+    rows = []
+    for name, what, of in _COSTS:
+        cells = [
+            shown(
+                page.measure(f"{kind}.{name}", _by_piece(page.found.of(kind), of), "lower"),
+                digits=2 if name == "refining_s" else 0,
+            )
+            for kind in NAMES
+        ]
+        rows.append((what, *cells))
+    page.tables.append(Table("What it costs, all delays together", ("", *NAMES.values()), tuple(rows)))
+
+
+def _by_piece(pieces: Iterable[tuple[int, int, Piece]], of: Callable[[Piece], float]) -> dict[str, list[float]]:
+    return {f"{seed} {delay}": [of(piece)] for delay, seed, piece in pieces}
+
+
+def _outages(page: Page) -> None:
+    rows, times = [], []
+    for kind, killed in dict.fromkeys((kind, killed) for kind, killed, _ in page.found.failures):
+        runs = {seed: run for (one, other, seed), run in page.found.failures.items() if (one, other) == (kind, killed)}
+        name = f"{kind}.{killed.removeprefix('the ').removeprefix('a ')}_killed"
+        for phase, when in _PHASES.items():
+            asked = {f"{seed} {one['key']}": one for seed, run in runs.items() for one in run["asked"] if one["phase"] == phase}
+            answered = page.measure(
+                f"{name}.{phase}.answered", {key: [float(one["answered"])] for key, one in asked.items()}, "higher"
+            )
+            found = page.measure(
+                f"{name}.{phase}.with_experience", {key: [float(one["found"])] for key, one in asked.items()}, "higher"
+            )
+            waits = [one["ttft_ms"] for one in asked.values() if one["ttft_ms"] is not None]
+            wait = shown(page.note(f"{name}.{phase}.ttft_p50", quantile(waits, 0.5), "lower"), digits=0) if waits else "none"
+            rows.append((NAMES[kind], killed, when, str(len(asked)), shown(answered), shown(found), wait))
+        cells = [
+            _seconds(page, f"{name}.outage_s", {str(seed): run["outage"] for seed, run in runs.items()}, ""),
+            _seconds(page, f"{name}.outage_spread_s", {str(seed): run["outage_spread"] for seed, run in runs.items()}, "lower"),
+            _seconds(page, f"{name}.recovered_s", {str(seed): run["recovered"] for seed, run in runs.items()}, "lower"),
+        ]
+        times.append((NAMES[kind], killed, *cells))
+    title = f"A node is killed (kill -9), round trip {page.settings.outages} ms"
+    columns = ("deployment", "killed", "when", "questions", "answered", "with experience", "time to first token, p50 in ms")
+    page.tables.append(Table(title, columns, tuple(rows)))
+    about = ("down for, s", "what was learnt meanwhile helped the others after, s", "from new start to all as before, s")
+    page.tables.append(Table("How long an outage lasts", ("deployment", "killed", *about), tuple(times)))
+
+
+def _seconds(page: Page, name: str, runs: dict[str, float | None], better: Better) -> str:
+    known = {seed: [value] for seed, value in runs.items() if value is not None}
+    return shown(page.measure(name, known, better), digits=1) if len(known) == len(runs) else "not in 60 s"
+
+
+def _crossings(page: Page) -> None:
+    rows = []
+    delays = page.settings.delays
+    for load in page.settings.loads:
+        pairs = [(page.found.waits("p2p", delay, load), page.found.waits("server", delay, load)) for delay in delays]
+        both = [sorted(one.keys() & other.keys()) for one, other in pairs]
+        one, other = (
+            [[value for key in keys for value in pair[side][key]] for keys, pair in zip(both, pairs, strict=True)]
+            for side in (0, 1)
+        )
+        found = crossing_of_medians(delays, one, other)
+        if found is not None:
+            page.note(f"crossing.{load}.ttft_ms", found, "lower")
+        shorter = "at no round trip that was tried" if found is None else f"from a round trip of {shown(found, digits=0)} ms"
+        rows.append((f"median time to first token, {load} load", shorter))
+    cost = _costs_of(page)
+    questions = breaks_even(*(cost[kind, name] for kind in NAMES for name in ("lesson_bytes", "query_bytes")))
+    fewer = "never" if questions is None else f"from {questions:.1f} questions for each experience"
+    rows.append(("bytes over the network", fewer))
+    page.tables.append(Table("Where peer to peer becomes the better", ("", "peer to peer is the better"), tuple(rows)))
+
+
+def _made_up_for(page: Page) -> None:
+    """Set the model time that refining costs on every node against what is waited less for answers."""
+    cost = _costs_of(page)
+    more = (cost["p2p", "refining_s"] - cost["server", "refining_s"]) / page.settings.lessons  # each of these makes a group
+    rows = []
+    for load in page.settings.loads:
+        for delay in page.settings.delays:
+            less = (_mean(page.found.waits("server", delay, load)) - _mean(page.found.waits("p2p", delay, load))) / 1000
+            questions = breaks_even(more, 0, 0, less)
+            rows.append((load, str(delay), f"{less:.3f}", "never" if questions is None else f"{questions:.1f}"))
+    columns = ("load", "round trip, ms", "waited less for an answer, s", "questions for each refined experience")
+    title = f"Questions that make up for {more:.2f} s of model time more to refine an experience on all nodes"
+    page.tables.append(Table(title, columns, tuple(rows)))
+
+
+def _costs_of(page: Page) -> dict[tuple[Kind, str], float]:
+    return {(kind, name): mean(_by_piece(page.found.of(kind), of)).value for kind in NAMES for name, _, of in _COSTS}
+
+
+def _mean(outcomes: Outcomes) -> float:
+    values = list(chain.from_iterable(outcomes.values()))
+    return sum(values) / len(values)

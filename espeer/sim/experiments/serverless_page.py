@@ -1,0 +1,38 @@
+"""The report of the experiment "serverless or server" as it grows (pure)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from espeer.sim.experiments.estimates import Estimate, Outcomes
+from espeer.sim.experiments.report import Better, Figure, Line, Plot, Table, measured
+from espeer.sim.experiments.serverless_found import Kind, Measured
+from espeer.sim.experiments.settings import Serverless
+
+NAMES: Final[dict[Kind, str]] = {"p2p": "peer to peer", "server": "client-server"}
+
+
+@dataclass(slots=True)
+class Page:
+    """The report as it grows."""
+
+    settings: Serverless
+    found: Measured
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+
+    def note(self, name: str, estimate: Estimate, better: Better) -> Estimate:
+        """Take in a figure; return its estimate."""
+        self.figures.append(Figure(name, estimate, better))
+        return estimate
+
+    def measure(self, name: str, outcomes: Outcomes, better: Better) -> Estimate:
+        """Take in the mean of what came of each question, or run; return its estimate."""
+        self.figures.append(measured(name, outcomes, better=better))
+        return self.figures[-1].estimate
+
+
+def line(label: str, estimates: Sequence[Estimate]) -> Line:
+    """Draw estimates with their intervals."""
+    return Line(label, *(tuple(getattr(one, part) for one in estimates) for part in ("value", "low", "high")))

@@ -1,0 +1,175 @@
+"""What the experiment "serverless or server" came to (pure)."""
+
+from typing import Final
+
+from espeer.sim.experiments import serverless_costs
+from espeer.sim.experiments.estimates import Estimate, difference, mean, quantile
+from espeer.sim.experiments.report import Plot, Report, Table, shown, signed
+from espeer.sim.experiments.serverless_found import PARTS, Kind, Measured
+from espeer.sim.experiments.serverless_page import NAMES, Page, line
+from espeer.sim.experiments.settings import Serverless
+
+_SHARES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_FEW: Final = 400
+"""Of fewer values than this a 99th percentile is about the highest of them."""
+
+
+def report(settings: Serverless, found: Measured) -> Report:
+    """Make the report."""
+    page = Page(settings, found)
+    for load in settings.loads:
+        _first_tokens(page, load)
+    _parts(page)
+    _right(page)
+    _spread(page)
+    serverless_costs.add(page)
+    return Report(
+        name=settings.experiment,
+        about={
+            "model": next(iter(found.pieces.values()))["model"],
+            "threads": 1,
+            "devices": settings.devices,
+            "seeds": settings.seeds,
+            "round trips in ms": settings.delays,
+            "incidents": settings.rounds * settings.lessons,
+        },
+        figures=tuple(page.figures),
+        tables=tuple(page.tables),
+        plots=tuple(page.plots),
+        notes=_notes(page),
+    )
+
+
+def _first_tokens(page: Page, load: str) -> None:
+    rows = []
+    lines: dict[tuple[Kind, str], list[Estimate]] = {}
+    for delay in page.settings.delays:
+        cells = []
+        waits = {kind: page.found.waits(kind, delay, load) for kind in NAMES}
+        for kind, answered in waits.items():
+            values = [value for one in answered.values() for value in one]
+            page.measure(f"{kind}.{load}.{delay}ms.ttft_mean", answered, "lower")
+            for name, share in _SHARES.items():
+                estimate = page.note(f"{kind}.{load}.{delay}ms.ttft_{name}", quantile(values, share), "lower")
+                lines.setdefault((kind, name), []).append(estimate)
+                cells.append(shown(estimate, digits=0))
+        both = waits["p2p"].keys() & waits["server"].keys()
+        gain = difference(*({key: waits[kind][key] for key in both} for kind in ("server", "p2p")))
+        rows.append((str(delay), str(len(both)), *cells, signed(gain, digits=0)))
+    columns = [f"{NAMES[kind]} {name}" for kind in NAMES for name in _SHARES]
+    page.tables.append(
+        Table(
+            f"Time to first token in ms, {load} load",
+            ("round trip, ms", "questions", *columns, "client-server's mean over peer to peer's"),
+            tuple(rows),
+        )
+    )
+    drawn = [line(f"{NAMES[kind]}, {name}", values) for (kind, name), values in lines.items() if name != "p99"]
+    title = f"Time to first token, {load} load"
+    name = f"{page.settings.name}-ttft-{load}"
+    page.plots.append(Plot(name, title, "round trip, ms", "time to first token, ms", page.settings.delays, tuple(drawn)))
+
+
+def _parts(page: Page) -> None:
+    rows = []
+    for load in page.settings.loads:
+        for kind in NAMES:
+            for delay in page.settings.delays:
+                answered = [one for one in page.found.asked(kind, delay, load).values() if one["answered"]]
+                spent = {part: sum(one["timing"][part] for one in answered) / len(answered) for part in PARTS}
+                rows.append(
+                    (load, NAMES[kind], str(delay), *(f"{spent[part]:.1f}" for part in PARTS), f"{sum(spent.values()):.0f}")
+                )
+    page.tables.append(
+        Table(
+            "Parts of the time to first token, means in ms",
+            ("load", "deployment", "round trip, ms", *PARTS, "sum"),
+            tuple(rows),
+        )
+    )
+
+
+def _right(page: Page) -> None:
+    rows = []
+    right = {kind: [_checked(page, kind, number) for number in range(page.settings.rounds + 1)] for kind in NAMES}
+    for number in range(page.settings.rounds + 1):
+        estimates = [page.measure(f"{kind}.right.round{number}", right[kind][number], "higher") for kind in NAMES]
+        apart = difference(right["p2p"][number], right["server"][number])
+        learnt = number * page.settings.lessons
+        rows.append((str(number), str(learnt), *(shown(one) for one in estimates), signed(apart)))
+    lines = [line(NAMES[kind], [mean(outcomes) for outcomes in right[kind]]) for kind in NAMES]
+    page.tables.append(
+        Table(
+            "Share of right choices over time, all delays together",
+            ("after round", "incidents learnt", *NAMES.values(), "peer to peer over client-server"),
+            tuple(rows),
+        )
+    )
+    rounds = tuple(range(page.settings.rounds + 1))
+    page.plots.append(
+        Plot(f"{page.settings.name}-right", "Right choices over time", "rounds of lessons", "share right", rounds, tuple(lines))
+    )
+    rows = []
+    for load in page.settings.loads:
+        for delay in page.settings.delays:
+            shares = []
+            for kind in NAMES:
+                outcomes = {key: [float(one["found"])] for key, one in page.found.asked(kind, delay, load).items()}
+                shares.append(shown(page.measure(f"{kind}.{load}.{delay}ms.with_experience", outcomes, "higher")))
+            rows.append((load, str(delay), *shares))
+    title = "Share of questions with what was learnt about them in the prompt"
+    page.tables.append(Table(title, ("load", "round trip, ms", *NAMES.values()), tuple(rows)))
+
+
+def _checked(page: Page, kind: Kind, number: int) -> dict[str, list[float]]:
+    outcomes: dict[str, list[float]] = {}
+    for _, seed, piece in page.found.of(kind):
+        for one in piece["checked"]:
+            if one["round"] == number:
+                outcomes.setdefault(f"{seed} {one['item']}", []).append(float(one["right"]))
+    return outcomes
+
+
+def _spread(page: Page) -> None:
+    rows = []
+    for delay in page.settings.delays:
+        cells = []
+        for kind in NAMES:
+            spread = {
+                f"{seed} {one['item']}": [one["seconds"]]
+                for _, seed, piece in page.found.of(kind, delay)
+                for one in piece["spread"]
+                if one["seconds"] is not None
+            }
+            if spread:
+                cells.append(shown(page.measure(f"{kind}.{delay}ms.spread_s", spread, "lower"), digits=2))
+            else:
+                cells.append("never in 60 s")
+            arrived = [value for _, _, piece in page.found.of(kind, delay) for value in piece["delivery_ms"]]
+            cells.append(shown(page.note(f"{kind}.{delay}ms.delivery_ms_p50", quantile(arrived, 0.5), "lower"), digits=0))
+        rows.append((str(delay), *cells))
+    columns = [
+        f"{NAMES[kind]}, {what}" for kind in NAMES for what in ("until all recall it, s", "from made to stored, p50 in ms")
+    ]
+    page.tables.append(Table("From a lesson until it helps all", ("round trip, ms", *columns), tuple(rows)))
+
+
+def _notes(page: Page) -> tuple[str, ...]:
+    few = min(
+        len(page.found.asked(kind, delay, load))
+        for kind in NAMES
+        for delay in page.settings.delays
+        for load in page.settings.loads
+    )
+    notes = [
+        f"peer to peer is {page.settings.devices} peers; client-server is as many clients with that model, and a server",
+        "all share this machine's cores, a thread for each model: in a burst they wait for these, too, in both deployments",
+        "a question's type is that of what is recalled for it; no model classifies it, so that part is next to nothing",
+        "proxies hold all bytes back but TCP's own greeting; connections are open before the first question comes",
+        "a killed process's connections are reset at once; a power cut would be noticed later",
+        "right or wrong is asked apart from the time to first token, by choosing among four",
+        "lessons are told again in other words; replicas are refined once, at the end, one node after the other",
+    ]
+    if few < _FEW:
+        notes.append(f"of {few} questions a 99th percentile is about the longest wait")
+    return tuple(notes)
