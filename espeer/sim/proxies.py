@@ -42,7 +42,7 @@ class Proxies:
     :param port: gives the port that a node itself listens on, None while it does not.
     :param delay: seconds that every byte takes, either way; their order is kept, and as many as come can be under way. TCP's
         own greeting is not delayed: to connect takes a round trip less than over a real link.
-    :ivar carried: bytes that came out at the other end so far, of both directions, by the node that the proxy leads to.
+    :ivar carried: bytes passed on so far, of both directions, by the node that the proxy leads to.
     """
 
     def __init__(self, pids: Callable[[], Mapping[int, str]], port: Callable[[str], int | None], *, delay: float = 0.0) -> None:
@@ -109,8 +109,8 @@ class Proxies:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 async for due, data in receive:
                     await trio.sleep_until(due)
-                    await sink.send_all(data)
                     self.carried[name] += len(data)
+                    await sink.send_all(data)
                 await trio.sleep(self._delay)  # as long as the news of the end takes
             nursery.cancel_scope.cancel()
         done.cancel()
