@@ -22,11 +22,13 @@ class Journal(AbstractContextManager["Journal"]):
     :param path: the file; made if it is not there.
     :param about: what the work depends on: model, prompts, data, settings. JSON values.
     :raises InputError: the file is of something else.
+    :ivar path: the file.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         text = json.dumps(about, sort_keys=True, ensure_ascii=False)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path: Final = path
         self._db = sqlite3.connect(path, isolation_level=None)
         try:
             self._prepare(path, text)

@@ -14,10 +14,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from espeer.lifecycle import prompts
-from espeer.sim.experiments import ablation, generalised, native, plots, repetitive, sensitivity, serverless
+from espeer.sim.experiments import ablation, endurance, generalised, native, plots, repetitive, sensitivity, serverless
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
-from espeer.sim.experiments.settings import Ablation, Generalised, Native, Repetitive, Sensitivity, Serverless, Settings
+from espeer.sim.experiments.settings import (
+    Ablation,
+    Endurance,
+    Generalised,
+    Native,
+    Repetitive,
+    Sensitivity,
+    Serverless,
+    Settings,
+)
 from espeer.sim.experiments.work import Work
 from espeer.tasks import cause
 
@@ -54,6 +63,8 @@ async def _run(settings: Settings, work: Work) -> Report:
     match settings:
         case Ablation():
             return await ablation.run(settings, work)
+        case Endurance():
+            return await endurance.run(settings, work)
         case Generalised():
             return await generalised.run(settings, work)
         case Repetitive():

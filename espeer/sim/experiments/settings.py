@@ -189,8 +189,37 @@ class Serverless(Settings):
     outages: int = number(0, 2000, 50)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endurance(Settings):
+    """A node in use for a long time (paper's reviewers: accuracy, growth, refinement frequency and cost over 1,000 queries).
+
+    :ivar subjects: MMLU subjects, ``sciq``, ``incidents``, in equal parts.
+    :ivar queries: with each seed.
+    :ivar different: so many questions they are drawn from, all subjects together.
+    :ivar window: so many queries are looked at together.
+    :ivar k: how many experiences go into a prompt.
+    :ivar support: tell the node a sentence of what is known, not the answer alone.
+    :ivar refine_after, threshold, max_records: the node's, see :class:`espeer.Config`.
+    :ivar refine_every: also ask for a refinement after so many queries; 0 leaves that to the node.
+    """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"window"}
+
+    subjects: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 64)
+    queries: int = number(4, 100_000, 1000)
+    different: int = number(4, 100_000, 400)
+    window: int = number(4, 10_000, 100)
+    k: int = number(0, 16, 3)
+    support: bool = True
+    refine_after: int = number(1, 100_000, 100)
+    threshold: float = number(0.05, 1, 0.6)
+    max_records: int = number(1, 100_000, 500)
+    refine_every: int = number(0, 100_000, 0)
+
+
 KINDS: Final[Mapping[str, type[Settings]]] = {
     "ablation": Ablation,
+    "endurance": Endurance,
     "generalised": Generalised,
     "native": Native,
     "repetitive": Repetitive,
