@@ -66,7 +66,7 @@ class _Use:
 
     async def course(self) -> Course:
         """Go on with it to its end."""
-        at_end = f"{self._seed} refinements"
+        at_end = f"{self._seed} refinements after {len(self._trace)}"
         if at_end not in self._work.journal:
             async with Node(self._config()) as node:
                 await self._ask_all(node)

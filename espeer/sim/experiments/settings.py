@@ -203,7 +203,7 @@ class Endurance(Settings):
     :ivar refine_every: also ask for a refinement after so many queries; 0 leaves that to the node.
     """
 
-    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"window"}
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"queries", "window"}
 
     subjects: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 64)
     queries: int = number(4, 100_000, 1000)
