@@ -1,8 +1,8 @@
 """A node in use for a long time: asked one question after the other, told each time what is right, refining by itself.
 
-It is the real node, offline, with its store on disk beside the journal. Questions come back, as they do in use; then the node is
-told another sentence of what is known, so that its store fills with texts that are alike. For comparison each question is also
-put to it without recall, once.
+It is the real node, offline, with its store on disk beside the journal. Questions come back, as they do in use; then it is told
+another sentence of what is known, so that its store fills with texts that are alike. For comparison each question is also put
+to it without recall, once.
 """
 
 import os

@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,15 @@ from espeer.tasks import cause
 RESULT: Final = "result.json"
 TABLE: Final = "result.md"
 JOURNAL: Final = "work.db"
+_RUNS: Final[Mapping[type[Settings], Callable[[Any, Work], Awaitable[Report]]]] = {
+    Ablation: ablation.run,
+    Endurance: endurance.run,
+    Generalised: generalised.run,
+    Repetitive: repetitive.run,
+    Sensitivity: sensitivity.run,
+    Native: native.run,
+    Serverless: serverless.run,
+}
 
 
 def perform(settings: Settings, *, folder: Path, data: Path | None, command: str, console: Console) -> Report:
@@ -54,29 +63,9 @@ def perform(settings: Settings, *, folder: Path, data: Path | None, command: str
 def _unwrapped(settings: Settings, work: Work) -> Report:
     """Do the work, and raise what went wrong without the groups that nurseries make."""
     try:
-        return trio.run(_run, settings, work)
+        return trio.run(_RUNS[type(settings)], settings, work)
     except BaseExceptionGroup as group:
         raise cause(group) from group
-
-
-async def _run(settings: Settings, work: Work) -> Report:
-    match settings:
-        case Ablation():
-            return await ablation.run(settings, work)
-        case Endurance():
-            return await endurance.run(settings, work)
-        case Generalised():
-            return await generalised.run(settings, work)
-        case Repetitive():
-            return await repetitive.run(settings, work)
-        case Sensitivity():
-            return await sensitivity.run(settings, work)
-        case Native():
-            return await native.run(settings, work)
-        case Serverless():
-            return await serverless.run(settings, work)
-        case _:
-            raise AssertionError(settings.experiment)
 
 
 def _depends(settings: Settings) -> Mapping[str, Any]:

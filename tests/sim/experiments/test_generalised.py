@@ -99,3 +99,7 @@ def test_the_smaller_form_and_faults() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             settings.parse(fault)
+
+
+def test_every_kind_of_experiment_can_be_performed() -> None:
+    assert set(performing._RUNS) == set(settings.KINDS.values())
