@@ -302,7 +302,8 @@ def _camps(claims: Mapping[str, Claim]) -> list[list[str]]:
 
 def _duplicates(texts: Mapping[str, str]) -> tuple[str, ...]:
     """Return the largest set of duplicates of one text; of equals that which comes first."""
-    sets = [tuple(other for other in texts if duplicate(texts[key], texts[other])) for key in texts]
+    folded = {key: _folded(text) for key, text in texts.items()}
+    sets = [tuple(other for other in texts if folded[key] == folded[other]) for key in texts]
     return max(sets, key=len)
 
 

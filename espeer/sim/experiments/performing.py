@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from espeer.lifecycle import prompts
-from espeer.sim.experiments import ablation, endurance, generalised, native, plots, repetitive, sensitivity, serverless
+from espeer.sim.experiments import ablation, endurance, generalised, native, plots, refined, repetitive, sensitivity, serverless
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.settings import (
@@ -22,6 +22,7 @@ from espeer.sim.experiments.settings import (
     Endurance,
     Generalised,
     Native,
+    Refined,
     Repetitive,
     Sensitivity,
     Serverless,
@@ -37,6 +38,7 @@ _RUNS: Final[Mapping[type[Settings], Callable[[Any, Work], Awaitable[Report]]]] 
     Ablation: ablation.run,
     Endurance: endurance.run,
     Generalised: generalised.run,
+    Refined: refined.run,
     Repetitive: repetitive.run,
     Sensitivity: sensitivity.run,
     Native: native.run,

@@ -217,11 +217,47 @@ class Endurance(Settings):
     refine_every: int = number(0, 100_000, 0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refined(Settings):
+    """What refinement does to a store in which everything stands about a hundred times (paper: "refined experience").
+
+    What it costs in the full form, for each subject and seed: ``train`` + ``test`` questions asked by the plain model, with the
+    full store, and with what each threshold left, less where that is the same text; ``train`` distillations and ``train`` times
+    ``written`` wordings; and a condensation for about ``wordings`` / 12 times ``train`` groups at each threshold that does
+    something.
+
+    :ivar subjects: as for :class:`Generalised`.
+    :ivar most: so many of a subject's questions are used, the same ones for every seed.
+    :ivar train, test: so many of these are learnt from, and so many others asked; which ones is drawn by the seed.
+    :ivar iterations: how often each experience is stored.
+    :ivar wordings: in so many different wordings.
+    :ivar written: so many of these the model is asked for; all others are made by rule.
+    :ivar raw, normalised: thresholds, on either scale; see :data:`espeer.scale.Scale`.
+    :ivar k: how many experiences go into a prompt.
+    :ivar support: as for :class:`Generalised`.
+    """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"subjects", "raw", "normalised"}
+
+    subjects: tuple[str, ...] = texts(r"[a-z0-9_]{1,64}", 64)
+    most: int = number(4, 100_000, 40)
+    train: int = number(2, 10_000, 12)
+    test: int = number(2, 10_000, 18)
+    iterations: int = number(1, 1_000, 100)
+    wordings: int = number(1, 1_000, 12)
+    written: int = number(0, 100, 4)
+    raw: tuple[float, ...] = numbers(1, 10_000, 32, (20.0, 40.0, 70.0, 100.0))
+    normalised: tuple[float, ...] = numbers(0.01, 1, 32, (0.3, 0.5, 0.7, 0.9))
+    k: int = number(1, 16, 3)
+    support: bool = True
+
+
 KINDS: Final[Mapping[str, type[Settings]]] = {
     "ablation": Ablation,
     "endurance": Endurance,
     "generalised": Generalised,
     "native": Native,
+    "refined": Refined,
     "repetitive": Repetitive,
     "sensitivity": Sensitivity,
     "serverless": Serverless,
