@@ -97,12 +97,20 @@ def info(file: _File = None, /, *, json: Json = False) -> None:
 
 
 @app.command
-def bench(file: _File = None, /, *, json: Json = False) -> None:
+def bench(file: _File = None, /, *, profile: Path | None = None, threads: int | None = None, json: Json = False) -> None:
     """Time a model as a node runs it: prompts and answers in tokens a second, for each number of threads.
 
     Example: espeer model bench ./qwen.gguf
+
+    :param profile: measure what evaluations and whole tasks take instead, and write it to this file, for simulations.
+    :param threads: with so many threads; for a profile only, by default what a node would use.
     """
     path = weights.optimised(weights.resolve(file))
+    if profile is not None:
+        _write_profile(path, profile, threads or usable_cores())
+        return
+    if threads is not None:
+        raise InputError("--threads is for --profile; without it each number of threads is timed")
     from espeer.llm import speed  # noqa: PLC0415 - as above
 
     counts = sorted({1, usable_cores(), *(2**power for power in range(1, 8) if 2**power < usable_cores())})
@@ -134,6 +142,17 @@ def bench(file: _File = None, /, *, json: Json = False) -> None:
     console.print(made)
     if resident is not None:
         console.print(f"memory: {_bytes(resident)} resident, with a context of 512 tokens")
+
+
+def _write_profile(path: Path, to: Path, threads: int) -> None:
+    from espeer.sim.virtual.measuring import measure  # noqa: PLC0415 - as above
+
+    found = measure(path, threads=threads)
+    try:
+        to.write_text(found.as_text(), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {to}: {error.strerror}; choose another file") from error
+    console.print(f"{to}: {escape(found.model)} with {threads} threads")
 
 
 @app.command

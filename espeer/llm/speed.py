@@ -65,6 +65,18 @@ class Trial:
         first = [self._fresh(tokens[:_FIRST]) for _ in range(tries)]
         return Speed(*(float(np.median(times)) for times in (prompt, single, first)))
 
+    def evaluations(self, threads: int, sizes: Sequence[int], *, tries: int = 7) -> list[float]:
+        """Time evaluations of so many tokens each behind :data:`PROMPT` others, with so many threads: seconds, the median."""
+        llama_cpp.llama_set_n_threads(self._handle, threads, threads)
+        tokens = [token % self._vocabulary.size for token in range(100, 100 + PROMPT)]
+        found: dict[int, list[float]] = {size: [] for size in sizes}
+        for _ in range(tries):  # they take turns, as the machine may have other work
+            self._fresh(tokens)
+            for size in sizes:
+                found[size].append(self._timed(tokens[:size], PROMPT))
+                llama_cpp.llama_memory_seq_rm(self._memory, 0, PROMPT, -1)
+        return [float(np.median(found[size])) for size in sizes]
+
     def surprise(self, text: str) -> NDArray[np.float64]:
         """How little each token of ``text`` was expected, in nats: the negative logarithm of its likelihood.
 

@@ -14,7 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from espeer.lifecycle import prompts
-from espeer.sim.experiments import ablation, endurance, generalised, native, plots, refined, repetitive, sensitivity, serverless
+from espeer.sim.experiments import (
+    ablation,
+    endurance,
+    generalised,
+    native,
+    plots,
+    refined,
+    repetitive,
+    scale,
+    sensitivity,
+    serverless,
+)
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.settings import (
@@ -24,6 +35,7 @@ from espeer.sim.experiments.settings import (
     Native,
     Refined,
     Repetitive,
+    Scale,
     Sensitivity,
     Serverless,
     Settings,
@@ -40,6 +52,7 @@ _RUNS: Final[Mapping[type[Settings], Callable[[Any, Work], Awaitable[Report]]]] 
     Generalised: generalised.run,
     Refined: refined.run,
     Repetitive: repetitive.run,
+    Scale: scale.run,
     Sensitivity: sensitivity.run,
     Native: native.run,
     Serverless: serverless.run,

@@ -1,5 +1,6 @@
 """Experiments as TOML: what is common to all, and which there are (pure)."""
 
+import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -252,6 +253,63 @@ class Refined(Settings):
     support: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """A time without a way between some of the nodes and the others.
+
+    :ivar at_s: seconds after the work has begun, and ``seconds`` for how long.
+    :ivar share: of the nodes, on the one side.
+    """
+
+    at_s: float = number(0, 86_400)
+    seconds: float = number(1, 86_400)
+    share: float = number(0.01, 0.99, 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale(Settings):
+    """Fleets of the real node on a virtual clock: what becomes of time, traffic and work as they grow.
+
+    :ivar nodes: the sizes of the fleets.
+    :ivar minutes: simulated minutes of work, after all nodes are there.
+    :ivar latency_ms: median milliseconds one way between two nodes; ``latency_spread`` the sigma of its logarithm.
+    :ivar loss: share of what is sent that is lost: of gossip for good, of streams to be sent again.
+    :ivar mbit: megabits a second of a connection.
+    :ivar hop_ms: milliseconds in which a node deals with what it was sent.
+    :ivar learns_per_minute, asks_per_minute: of the whole fleet.
+    :ivar churn: share of the nodes that go in an hour; a new one comes for each.
+    :ivar partitions: times without a way between parts of the fleet.
+    :ivar repeats: how often each fault is learnt of, in other words, on average.
+    :ivar refine_after, repair_interval, warming: as :class:`espeer.Config`.
+    :ivar profile: a file of `espeer model bench --profile`; empty for that of the default model.
+    :ivar real: so many real processes, with the real model, are put through the same as so many simulated; 0 for none.
+    :ivar real_minutes, real_learns_per_minute, real_asks_per_minute: what they are put through.
+    """
+
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"nodes"}
+
+    nodes: tuple[int, ...] = numbers(2, 10_000, 16, (10, 100, 1000))
+    minutes: float = number(0.5, 1440, 60.0)
+    latency_ms: float = number(0, 10_000, 40.0)
+    latency_spread: float = number(0, 2, 0.5)
+    loss: float = number(0, 0.9, 0.01)
+    mbit: float = number(0.01, 100_000, 20.0)
+    hop_ms: float = number(0, 1000, 5.0)
+    learns_per_minute: float = number(0, 10_000, 5.0)
+    asks_per_minute: float = number(0, 10_000, 30.0)
+    churn: float = number(0, 10, 0.1)
+    partitions: tuple[Partition, ...] = dataclasses.field(default=(), metadata={"longest": 8})
+    repeats: float = number(1, 100, 3.0)
+    refine_after: int = number(1, 100_000, 100)
+    repair_interval: float = number(1, 3600, 20.0)
+    warming: bool = False
+    profile: str = text(r"[ -~]{0,500}", "")
+    real: int = number(0, 64, 8)
+    real_minutes: float = number(0.2, 60, 5.0)
+    real_learns_per_minute: float = number(0, 1000, 6.0)
+    real_asks_per_minute: float = number(0, 1000, 10.0)
+
+
 KINDS: Final[Mapping[str, type[Settings]]] = {
     "ablation": Ablation,
     "endurance": Endurance,
@@ -259,6 +317,7 @@ KINDS: Final[Mapping[str, type[Settings]]] = {
     "native": Native,
     "refined": Refined,
     "repetitive": Repetitive,
+    "scale": Scale,
     "sensitivity": Sensitivity,
     "serverless": Serverless,
 }

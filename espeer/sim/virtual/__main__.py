@@ -1,4 +1,4 @@
-"""One simulation in a process of its own: its plan comes as JSON on standard input, the last line out is what it came to.
+"""One simulation: its plan and profile come as JSON on standard input, what it came to goes out as the last line.
 
 Each line before that is the simulated seconds that have passed.
 """
@@ -6,7 +6,6 @@ Each line before that is the simulated seconds that have passed.
 import json
 import logging
 import sys
-from pathlib import Path
 
 from espeer import log
 from espeer.sim.virtual import plan, profile
@@ -16,9 +15,9 @@ from espeer.sim.virtual.run import simulate
 def main() -> None:
     """Read, run, write."""
     log.configure(logging.ERROR)
-    wanted = plan.read(json.load(sys.stdin))
-    costs = profile.parse(Path(wanted.profile).read_text(encoding="utf-8")) if wanted.profile else profile.shipped()
-    found = simulate(wanted, costs, tell=lambda seconds: print(round(seconds), flush=True))  # noqa: T201 - what it is for
+    given = json.load(sys.stdin)
+    costs = profile.shipped() if given["profile"] is None else profile.read(given["profile"])
+    found = simulate(plan.read(given["plan"]), costs, tell=lambda seconds: print(round(seconds), flush=True))  # noqa: T201 - what it is for
     print(json.dumps(found), flush=True)  # noqa: T201 - as above
 
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from espeer.sim.texts import Report, report
@@ -46,7 +46,6 @@ class Plan:
     warming: bool
     cores: int
     partitions: tuple[Partition, ...]
-    profile: str
 
     @property
     def seconds(self) -> float:
@@ -61,6 +60,26 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """Return the JSON form."""
         return asdict(self)
+
+
+def on_this_machine(
+    plan: Plan, *, minutes: float, learns_per_minute: float, asks_per_minute: float, hop_ms: float, cores: int
+) -> Plan:
+    """Return a plan of other work for as many nodes on one machine of so many cores, with nothing but its loopback between."""
+    return replace(
+        plan,
+        minutes=minutes,
+        learns_per_minute=learns_per_minute,
+        asks_per_minute=asks_per_minute,
+        hop_ms=hop_ms,
+        cores=cores,
+        latency_ms=0.0,
+        latency_spread=0.0,
+        loss=0.0,
+        mbit=100_000.0,
+        churn_per_minute=0.0,
+        partitions=(),
+    )
 
 
 def read(table: Mapping[str, Any]) -> Plan:

@@ -60,9 +60,13 @@ class Profile:
         """Return about how many tokens a text has."""
         return round(len(text) / self.characters_per_token) if text else 0
 
-    def as_json(self) -> str:
+    def as_json(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return json.dumps({"form": FORM, **asdict(self)}, indent=1) + "\n"
+        return {"form": FORM, **asdict(self)}
+
+    def as_text(self) -> str:
+        """Return what a file of it holds."""
+        return json.dumps(self.as_json(), indent=1) + "\n"
 
 
 def parse(document: str) -> Profile:
@@ -71,7 +75,18 @@ def parse(document: str) -> Profile:
     :raises ConfigError: it is none.
     """
     try:
-        table: dict[str, Any] = json.loads(document)
+        return read(json.loads(document))
+    except ValueError as error:
+        raise ConfigError(f"not a profile: {error}; make one with: espeer model bench --profile FILE") from error
+
+
+def read(form: Mapping[str, Any]) -> Profile:
+    """Read a profile's JSON form.
+
+    :raises ConfigError: it is none.
+    """
+    try:
+        table = dict(form)
         if table.pop("form") != FORM or table.keys() != {one.name for one in fields(Profile)}:
             raise ConfigError("not a profile, or one of another espeer; make one with: espeer model bench --profile FILE")
         points = tuple((int(tokens), float(cost)) for tokens, cost in table.pop("evaluate_ms"))

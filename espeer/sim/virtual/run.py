@@ -90,8 +90,8 @@ async def _run(plan: Plan, profile: Profile, tell: Callable[[float], None]) -> d
 async def _tell_time(tell: Callable[[float], None]) -> None:
     began = trio.current_time()
     while True:
-        tell(trio.current_time() - began)
         await trio.sleep(60)
+        tell(trio.current_time() - began)
 
 
 async def _join_all(fleet: Fleet) -> None:

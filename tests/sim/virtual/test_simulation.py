@@ -26,7 +26,6 @@ PLAN = Plan(
     warming=False,
     cores=0,
     partitions=(),
-    profile="",
 )
 
 
