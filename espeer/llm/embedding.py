@@ -1,8 +1,8 @@
 """Texts as vectors, by the language model itself: the mean of the last layer's states over a text's tokens.
 
 A causal model is no embedding model: it was trained to say the next word, and its states point in much the same direction
-whatever the text is about (Ethayarajh 2019, arXiv 1909.00512). The mean of what is stored, taken off, is the usual remedy
-(Mu and Viswanath 2018, arXiv 1702.01417); that is the caller's to do.
+whatever the text is about (Ethayarajh 2019, arXiv 1909.00512). Taking off the mean of texts of the same kind is the usual
+remedy (Mu and Viswanath 2018, arXiv 1702.01417); that is the caller's to do.
 """
 
 from typing import Protocol, runtime_checkable

@@ -27,7 +27,7 @@ from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.settings import Native
 from espeer.sim.experiments.work import Work
 
-_WEIGHED: Final = 30
+_WEIGHED: Final = 12
 """Of so many experiences the bytes are counted."""
 
 

@@ -96,14 +96,18 @@ class Embedding:
 def search(corpus: Corpus, documents: Vectors, queries: Vectors, *, model: str) -> Searched:
     """Recall for every query in each way.
 
+    Questions point elsewhere than statements do. So documents are centred by their mean, and a query by that of the other
+    queries, which a node has been asked before.
+
     :param documents: the corpus's vectors, in its order.
     :param queries: those of its source, in its order.
     :param model: who is said to have distilled the documents.
     """
     found: dict[str, dict[str, list[str]]] = {way: {} for way in WAYS}
     keys = list(corpus.texts)
-    mean = documents.mean(axis=0)
-    flat, small = vectors.centred(documents, mean), vectors.in_int8(vectors.centred(documents, mean))
+    flat = vectors.centred(documents, documents.mean(axis=0))
+    small = vectors.in_int8(flat)
+    total = queries.sum(axis=0)
     bm25_ms, nearest_ms = [], []
     by_text = {text: document for document, text in corpus.texts.items()}
     with closing(Store.open(Path(":memory:"))) as store:
@@ -114,7 +118,7 @@ def search(corpus: Corpus, documents: Vectors, queries: Vectors, *, model: str) 
             bm25_ms.append((time.perf_counter() - started) * 1000)
             found[TEXT][query] = [by_text[hit.experience.text] for hit in replica.recall(text, DEPTH)]
             started = time.perf_counter()
-            asked = vectors.centred(vector, mean)
+            asked = vectors.centred(vector, (total - vector) / max(1, len(queries) - 1))
             rows = vectors.nearest(asked, flat, DEPTH)
             nearest_ms.append((time.perf_counter() - started) * 1000)
             found[CENTRED][query] = [keys[row] for row in rows]

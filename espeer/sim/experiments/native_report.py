@@ -312,7 +312,8 @@ def _reading_ms(settings: Native, timed: Sequence[Timed]) -> float:
 def _notes(settings: Native, size: int) -> tuple[str, ...]:
     return (
         f"of a document of more than {MOST_CHARACTERS:,} characters the beginning counts, for text and for vectors alike",
-        f"a vector is the mean of the last layer's {size} values over the text's tokens; centred: less the mean of the corpus",
+        f"a vector is the mean of the last layer's {size} values over the text's tokens",
+        "centred: an experience less the mean of the corpus, a query less the mean of the other queries",
         f"fused: reciprocal rank fusion of BM25 and the centred vectors, of the first {DEPTH} of each",
         "a corpus is every document that answers a query, and others that each seed draws; queries are drawn as a whole",
         "time to the first token: the engine's, without recall; what all prompts begin with is kept in every case",

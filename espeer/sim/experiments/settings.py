@@ -130,8 +130,8 @@ class Native(Settings):
     sources: tuple[str, ...] = texts(r"cranfield|scifact|sciq|incidents", 4)
     queries: int = number(4, 2000, 100)
     others: int = number(10, 10_000, 100)
-    questions: int = number(2, 1000, 40)
-    timed: int = number(1, 1000, 30)
+    questions: int = number(2, 1000, 32)
+    timed: int = number(1, 1000, 24)
     ks: tuple[int, ...] = numbers(1, 16, 8, (1, 3, 5))
 
 

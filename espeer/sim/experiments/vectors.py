@@ -15,7 +15,7 @@ _INT8: Final = 127
 
 
 def centred(vectors: Vectors, mean: Vectors) -> Vectors:
-    """Take off the mean of what is stored, and bring to length 1: see :mod:`espeer.llm.embedding`."""
+    """Take off a mean, and bring to length 1: see :mod:`espeer.llm.embedding`."""
     moved = vectors - mean
     return np.asarray(moved / np.linalg.norm(moved, axis=-1, keepdims=True).clip(1e-9), np.float32)
 
