@@ -54,7 +54,7 @@ async def run(settings: Native, work: Work) -> Report:
             size = embedder.size
         method = await _method(settings, work, anew, sources)
         answered, timed = [], []
-        for one in found:
+        for one in (one for one in found if one.source.items):
             answered += await _answered(settings, work, engines, one, method)
             timed += await _timed(settings, work, engines, one)
         return report(settings, found, answered, timed, model=anew.model.name, method=method, vector_size=size)
