@@ -9,7 +9,7 @@ from espeer.lifecycle.choice import Method
 from espeer.sim.experiments import retrieval
 from espeer.sim.experiments.corpora import MOST_CHARACTERS, Source
 from espeer.sim.experiments.estimates import Estimate, Outcomes, difference, discordant
-from espeer.sim.experiments.native_recall import DEPTH, SHOWN, TEXT, WAYS, Searched
+from espeer.sim.experiments.native_recall import DEPTH, INT8, SHOWN, TEXT, WAYS, Searched
 from espeer.sim.experiments.native_states import ANEW, FIRST, KEPT
 from espeer.sim.experiments.report import Figure, Line, Plot, Report, Table, measured, shown, signed
 from espeer.sim.experiments.settings import Native
@@ -141,7 +141,8 @@ def _recall(found: Found) -> tuple[list[Figure], list[tuple[str, ...]], Plot]:
         figures.append(figure)
         over = "" if way == TEXT else signed(difference(outcomes, text))
         rows.append((name, label, *(f"{one.value:.3f}" for one in at), shown(figure.estimate), over))
-        lines.append(_line(label, at))
+        if way != INT8:  # it would lie on the centred one
+            lines.append(_line(label, at))
     documents = len(found.searched[0].corpus.texts)
     title = f"{name}: share of the documents sought among the first k, of {documents:,}"
     return figures, rows, Plot(f"native-recall-{name}", title, "k", "recall@k", CUTS, tuple(lines))
