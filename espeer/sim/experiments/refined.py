@@ -6,12 +6,14 @@ asked again, and others for the first time: of the plain model, with the full st
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from espeer.errors import InputError
+from espeer.lifecycle.essence import stems
 from espeer.recall import Recall
 from espeer.scale import Scale
 from espeer.sim.experiments import questions, refined_report, saturated
@@ -87,10 +89,9 @@ async def _one(settings: Refined, pupil: Pupil, subject: str, seed: int, split: 
             await saturated.time_recall(refinement, [*test, *split.train], k=settings.k)
         asked: list[tuple[str, Recall | None, Item]] = [(PLAIN, None, item) for item in (*test, *split.train)]
         asked += [(name, recall_from(one.replica), item) for name, one in kept.items() for item in (*test, *split.train)]
-        right = await work.each(f"{about}: ask", asked, partial(_is_right, pupil, settings.k, about))
-        answers = {(name, item.id): one for (name, _, item), one in zip(asked, right, strict=True)}
-        stores = [Store(name, *_answered(answers, name, test, split.train), one.kept) for name, one in kept.items()]
-    stores.insert(0, Store(PLAIN, *_answered(answers, PLAIN, test, split.train), None))
+        replies = await work.each(f"{about}: ask", asked, partial(_ask, pupil, settings.k, about))
+        by = {(name, item.id): reply for (name, _, item), reply in zip(asked, replies, strict=True)}
+        stores = [_answered(name, by, test, split.train, one) for name, one in {PLAIN: None, **kept}.items()]
     asked_for = min(settings.written, settings.wordings - 1) * len(split.train)
     return Found(subject, seed, tuple(stores), alike, leaks=len(known), written=by_model, asked_for=asked_for)
 
@@ -127,15 +128,32 @@ async def _refined(
     return {refined_report.named(scale, threshold): one for (scale, threshold), one in zip(chosen, copies, strict=True)}
 
 
-async def _is_right(pupil: Pupil, k: int, about: str, asked: tuple[str, Recall | None, Item]) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """Whether a question was answered right, and whether one of the texts that the model was shown held the answer's words."""
+
+    right: bool
+    told: bool
+
+
+async def _ask(pupil: Pupil, k: int, about: str, asked: tuple[str, Recall | None, Item]) -> _Reply:
     """Ask with what is recalled. What is the same in two stores is shown to the model once: it remembers."""
     name, recall, item = asked
-    found = await (pupil.alone(item) if recall is None else pupil.ask(f"ask {about}, {name}: {item.id}", item, recall, k=k))
-    return found["index"] == item.answer
+    if recall is None:
+        return _Reply((await pupil.alone(item))["index"] == item.answer, told=False)
+    hits = (await recall.recall(item.question, k, type=None)).hits
+    found = await pupil.ask(f"ask {about}, {name}: {item.id}", item, recall, k=k)
+    answer = stems(item.right)
+    return _Reply(found["index"] == item.answer, told=any(answer <= stems(hit.experience.text) for hit in hits))
 
 
 def _answered(
-    answers: dict[tuple[str, str], bool], name: str, test: Sequence[Item], train: Sequence[Item]
-) -> tuple[dict[str, bool], dict[str, bool]]:
-    test_right, repeated_right = ({item.id: answers[name, item.id] for item in items} for items in (test, train))
-    return test_right, repeated_right
+    name: str, replies: Mapping[tuple[str, str], _Reply], test: Sequence[Item], train: Sequence[Item], one: Refinement | None
+) -> Store:
+    return Store(
+        name,
+        test={item.id: replies[name, item.id].right for item in test},
+        repeated={item.id: replies[name, item.id].right for item in train},
+        told={item.id: replies[name, item.id].told for item in train},
+        kept=one.kept if one else None,
+    )

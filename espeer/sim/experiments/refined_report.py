@@ -16,6 +16,8 @@ PLAIN: Final = "plain"
 FULL: Final = "full"
 _SCALES: Final[tuple[Scale, ...]] = ("raw", "normalised")
 _KINDS: Final = ("test", "repeated")
+_TOLD: Final = "told"
+_ALL: Final = "all subjects"
 _KB: Final = 1000
 
 
@@ -58,12 +60,14 @@ class Store:
 
     :ivar name: :data:`PLAIN`, :data:`FULL`, or as :func:`named`.
     :ivar test, repeated: by question, whether it was answered right: those never learnt from, and those asked again.
+    :ivar told: by question that was asked again, whether a text that the model was shown held all words of the right answer.
     :ivar kept: None for the plain model, which has none.
     """
 
     name: str
     test: Mapping[str, bool]
     repeated: Mapping[str, bool]
+    told: Mapping[str, bool]
     kept: Kept | None
 
 
@@ -103,6 +107,7 @@ def named(scale: Scale, threshold: float) -> str:
 def report(settings: Refined, found: Sequence[Found], *, model: str, method: Method) -> Report:
     """Make the report."""
     by = {subject: _Subject([one for one in found if one.subject == subject]) for subject in settings.subjects}
+    together = by if len(by) == 1 else {**by, _ALL: _Subject(found)}
     rows: dict[Scale, tuple[float, ...]] = {"raw": settings.raw, "normalised": settings.normalised}
     ordered = {scale: tuple(sorted(row)) for scale, row in rows.items() if row}
     written, asked_for = sum(one.written for one in found), sum(one.asked_for for one in found)
@@ -121,17 +126,22 @@ def report(settings: Refined, found: Sequence[Found], *, model: str, method: Met
         },
         figures=tuple(figure for name, one in by.items() for figure in one.figures(name)),
         tables=(
-            *(Table(f"{name}: accuracy", *one.accuracy()) for name, one in by.items()),
+            *(Table(f"{name}: accuracy", *one.accuracy()) for name, one in together.items()),
             *(Table(f"{name}: the store and its cost, mean of the seeds", *one.cost()) for name, one in by.items()),
-            _pairs(by),
+            _pairs(together),
             _alike(by, tuple(ordered)),
         ),
         plots=(
-            *(_accuracy(settings.name, name, one, scale, row) for name, one in by.items() for scale, row in ordered.items()),
+            *(
+                _accuracy(settings.name, name, one, scale, row)
+                for name, one in together.items()
+                for scale, row in ordered.items()
+            ),
             *(_sizes(settings.name, by, scale, row) for scale, row in ordered.items()),
         ),
         notes=(
             "test: questions never learnt from; repeated: the questions learnt from, asked again",
+            "answer recalled: the questions asked again for which a text shown to the model held all words of the right answer",
             f"wordings asked of the model: {asked_for}; kept, because they said the same: {written}; all others are by rule",
             f"left out, because their text or their answer as a sentence of three words or more stood in a store: {leaks}",
             "what is superseded stays on disk for as long as there is room; bytes are of the texts that recall may find",
@@ -154,7 +164,7 @@ class _Subject:
         """By question, whether it was answered right with each seed."""
         right: dict[str, list[float]] = {}
         for _, store in self.stores(name):
-            for item, one in (store.test if kind == "test" else store.repeated).items():
+            for item, one in {"test": store.test, "repeated": store.repeated, _TOLD: store.told}[kind].items():
                 right.setdefault(item, []).append(float(one))
         return right
 
@@ -168,6 +178,7 @@ class _Subject:
             made += [measured(f"{label}.{kind}", self.outcomes(name, kind), better="higher") for kind in _KINDS]
             if name != PLAIN:
                 made += [
+                    measured(f"{label}.told", self.outcomes(name, _TOLD), better="higher"),
                     measured(f"{label}.active", self.by_seed(name, lambda kept: kept.active)),
                     measured(f"{label}.bytes", self.by_seed(name, lambda kept: kept.bytes)),
                     measured(f"{label}.calls", self.by_seed(name, lambda kept: kept.calls), better="lower"),
@@ -177,8 +188,16 @@ class _Subject:
 
     def accuracy(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
         of = [len(self.outcomes(PLAIN, kind)) for kind in _KINDS]
-        columns = ("store", *(f"{kind}, {number} questions" for kind, number in zip(_KINDS, of, strict=True)))
-        return columns, tuple((name, *(shown(mean(self.outcomes(name, kind))) for kind in _KINDS)) for name in self.names)
+        columns = (
+            "store",
+            *(f"{kind}, {number} questions" for kind, number in zip(_KINDS, of, strict=True)),
+            "answer recalled",
+        )
+        return columns, tuple(self._accuracy(name) for name in self.names)
+
+    def _accuracy(self, name: str) -> tuple[str, ...]:
+        told = "" if name == PLAIN else shown(mean(self.outcomes(name, _TOLD)))
+        return name, *(shown(mean(self.outcomes(name, kind))) for kind in _KINDS), told
 
     def cost(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
         columns = (
@@ -254,7 +273,7 @@ def _accuracy(name: str, subject: str, one: _Subject, scale: Scale, row: Sequenc
         lines.append(Line(f"{kind}, full", (full,) * len(row)))
     label = f"{scale} BM25 threshold"
     title = subject.replace("_", " ")
-    return Plot(f"{name}-{subject}-{scale}", title, label, "share of right answers", tuple(row), tuple(lines))
+    return Plot(f"{name}-{subject.replace(' ', '-')}-{scale}", title, label, "share of right answers", tuple(row), tuple(lines))
 
 
 def _sizes(name: str, by: Mapping[str, _Subject], scale: Scale, row: Sequence[float]) -> Plot:
