@@ -60,7 +60,8 @@ async def _through(
     asked: list[Asked] = []
     learnt: set[str] = set()
     how: Deployment = ALONE if way == PLAIN else way
-    with work.phase(f"{subject}, seed {seed}: {way}", sum(map(len, epochs)) * (1 if way == PLAIN else 2)) as tick:
+    learning = [] if way == PLAIN else epochs[:-1]  # what the last one taught nobody would be asked about
+    with work.phase(f"{subject}, seed {seed}: {way}", sum(map(len, (*epochs, *learning)))) as tick:
         async with deployed(how, engine, clients=settings.clients, type=TYPE) as fleet:
             for number, asks in enumerate(epochs, 1):
                 ask = partial(_ask, fleet.clients, k=0 if way == PLAIN else settings.k)
@@ -80,7 +81,7 @@ async def _through(
                     )
                     for ask, choice in zip(asks, choices, strict=True)
                 ]
-                if way != PLAIN:
+                if number <= len(learning):
                     told = list(zip(asks, choices, strict=True))
                     learnt.update(await together(told, partial(_learn, fleet.clients, support=settings.support), tick))
                     await fleet.converged(learnt)
