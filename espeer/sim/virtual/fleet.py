@@ -1,6 +1,8 @@
 """Real nodes on a simulated network, each with a model whose times are a profile's."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,7 @@ from espeer.ground import Ground
 from espeer.llm.engine import Engine
 from espeer.log import get_logger
 from espeer.node import Node
+from espeer.p2p.door import Counters
 from espeer.p2p.identity import SEED_SIZE, Identity
 from espeer.sim.virtual.host import Host
 from espeer.sim.virtual.machine import Machine
@@ -41,6 +44,7 @@ class Member:
 
     :ivar born: its number.
     :ivar up: when it was up, by its clock; 0 before.
+    :ivar counters: of its network part, which outlive it.
     :ivar asks: milliseconds to the first token of each answer.
     """
 
@@ -50,6 +54,7 @@ class Member:
     node: Node | None = None
     host: Host | None = None
     model: ProfiledModel | None = None
+    counters: Counters = field(default_factory=Counters)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     asks: list[float] = field(default_factory=list)
 
@@ -126,6 +131,8 @@ class Fleet:
                 async with Node(config, engine=engine, clock=now_ms, ground=ground) as node:
                     member.node, member.up = node, now_ms()
                     member.host = self.network.hosts[member.identity.peer_id]
+                    swarm = node._parts.swarm  # noqa: SLF001 - status() would count all records, too
+                    member.counters = swarm.counters if swarm else member.counters
                     task_status.started()
                     await trio.sleep_forever()
 
@@ -133,16 +140,22 @@ class Fleet:
 
     async def learn(self, member: Member, text: str, feedback: str) -> None:
         """Have a node learn something; it need not be distilled when this returns."""
-        try:
+        with self._unless_gone(member, "not learnt"):
             await member.running.learn(text, feedback=feedback, type=_TYPE)
-        except EspeerError as error:
-            log.warning("not learnt", node=member.name, reason=str(error))
 
     async def ask(self, member: Member, question: str) -> None:
         """Have a node answer."""
-        try:
+        with self._unless_gone(member, "not answered"):
             answer = await member.running.ask(question)
-        except EspeerError as error:
-            log.warning("not answered", node=member.name, reason=str(error))
-        else:
             member.asks.append(answer.ttft_ms)
+
+    @contextmanager
+    def _unless_gone(self, member: Member, what: str) -> Iterator[None]:
+        """Go on where a node fails or is stopped in the middle of something."""
+        try:
+            yield
+        except EspeerError as error:
+            log.warning(what, node=member.name, reason=str(error))
+        except RuntimeError:  # what a node raises that is not open any more
+            if member in self.up:
+                raise

@@ -151,18 +151,14 @@ def _life(member: Member) -> Life:
 
 
 def _traffic(fleet: Fleet) -> Counter[str]:
-    hosts = [member.host for member in (*fleet.up, *fleet.gone) if member.host is not None]
+    members = (*fleet.up, *fleet.gone)
+    hosts = [member.host for member in members if member.host is not None]
     return Counter(
         sent=sum(host.bytes_sent for host in hosts),
         control=sum(host.control_sent for host in hosts),
-        sync=sum(counters.sync_bytes_out for counters in map(_counters, fleet.up) if counters is not None),
-        duplicates=sum(counters.duplicates for counters in map(_counters, fleet.up) if counters is not None),
+        sync=sum(member.counters.sync_bytes_out for member in members),
+        duplicates=sum(member.counters.duplicates for member in members),
     )
-
-
-def _counters(member: Member) -> Any:
-    swarm = member.running._parts.swarm  # noqa: SLF001 - as above
-    return None if swarm is None else swarm.counters
 
 
 def _measured(fleet: Fleet, *, began: float, before: Mapping[str, int], equal: bool) -> dict[str, Any]:
