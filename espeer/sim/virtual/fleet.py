@@ -81,7 +81,7 @@ class Fleet:
         self.plan: Final = plan
         self.rng: Final = random.Random(plan.seed)  # noqa: S311 - nothing secret
         air = Air(plan.latency_ms, plan.latency_spread, plan.loss, plan.mbit, plan.hop_ms, random.Random(plan.seed + 1))  # noqa: S311 - as above
-        self.network: Final = Network(air, random.Random(plan.seed + 2))  # noqa: S311 - as above
+        self.network: Final = Network(air, random.Random(plan.seed + 2), [0.0] * plan.cores)  # noqa: S311 - as above
         self.up: Final[list[Member]] = []
         self.gone: Final[list[Member]] = []
         self._profile = profile

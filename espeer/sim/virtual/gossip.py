@@ -31,6 +31,8 @@ BACK_OFF: Final = 60.0
 """Seconds before a peer that was pruned is taken into the mesh again."""
 _CHANGE: Final = 60
 """Bytes of a GRAFT, a PRUNE, or a subscription, with its topic."""
+_KNOWN: Final = 0.1
+"""To see that a message is known takes about so much of what it takes to deal with a new one."""
 _NAME: Final = 96
 """Bytes of a message's name in an IHAVE or IWANT."""
 
@@ -104,6 +106,13 @@ class Pubsub:
             peers.discard(name)
 
     def arrive(self, forwarder: str, message: Message) -> None:
+        """Take a message that has arrived, when its turn has come."""
+        if message.name in self._seen:
+            self._host.attend(_KNOWN)
+        else:
+            self._host.attend(1.0, lambda: self._take(forwarder, message))
+
+    def _take(self, forwarder: str, message: Message) -> None:
         """Take a message, and pass it on if it is good: see :meth:`espeer.p2p.pubsub.SafePubsub.push_msg`."""
         if message.name in self._seen or message.author == self._host.name or message.topic not in self.mesh:
             return

@@ -1,5 +1,6 @@
 """A simulated host: what :class:`espeer.p2p.host.Node` needs of libp2p's host and network, over links in memory."""
 
+import heapq
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -48,6 +49,7 @@ class Host:
         self.transport_manager: Final = self
         self.rng: Final = random.Random(network.rng.random())  # noqa: S311 - nothing secret
         self.pubsub: Final = Pubsub(self, identity, watch)
+        self._free = 0.0
         self._gate = gate
         self._nursery = nursery
         self._handlers: dict[TProtocol, Handler] = {}
@@ -58,6 +60,18 @@ class Host:
         self.bytes_sent += size
         self.control_sent += size if control else 0
         receiver.bytes_received += size
+
+    def attend(self, share: float, call: Callable[[], object] = lambda: None) -> None:
+        """Deal with a gossip message, one after the other as an event loop does, on a core that is free; then call something.
+
+        :param share: of :attr:`Air.hop_ms`.
+        """
+        cores = self.network.cores
+        began = max(trio.current_time(), self._free, cores[0] if cores else 0.0)
+        self._free = began + share * self.network.air.hop_ms / 1000
+        if cores:
+            heapq.heapreplace(cores, self._free)
+        self.network.timetable.at(self._free, call)
 
     # -- as libp2p's host
 

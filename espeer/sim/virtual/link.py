@@ -57,14 +57,14 @@ class Link:
         return End(self.other(host).id, direction)
 
     def carry(self, sender: "Host", size: int, arrived: Callable[[], object], *, control: bool = False) -> None:
-        """Bring a gossip message over; it may be lost.
+        """Bring a gossip message over; it may be lost. The receiver deals with it by itself, see :meth:`Host.attend`.
 
         :param control: it is none of the records, but about them.
         """
         air = sender.network.air
         sender.sent(size + OVERHEAD, self.other(sender), control=control)
         if not air.loses():
-            sender.network.timetable.after(air.takes(self.latency, size), lambda: arrived() if self.up else None)
+            sender.network.timetable.after(air.way(self.latency, size), lambda: arrived() if self.up else None)
 
     def seconds(self, sender: "Host", size: int) -> float:
         """Return how long a part of a stream takes; what is lost is sent again, and takes the longer."""

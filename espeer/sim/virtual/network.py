@@ -55,17 +55,25 @@ class Air:
         """Whether the next thing that is sent is lost."""
         return self.loss > 0 and self.rng.random() < self.loss
 
+    def way(self, latency: float, size: int) -> float:
+        """Return how many seconds after it was sent something arrives."""
+        return latency + size * 8e-6 / self.mbit
+
     def takes(self, latency: float, size: int) -> float:
-        """Return how many seconds after it was sent something has been dealt with."""
-        return latency + self.hop_ms / 1000 + size * 8e-6 / self.mbit
+        """Return how many seconds after it was sent something has been dealt with, by a host with nothing else to do."""
+        return self.way(latency, size) + self.hop_ms / 1000
 
 
 @dataclass(slots=True)
 class Network:
-    """The hosts by name (peer id)."""
+    """The hosts by name (peer id).
+
+    :ivar cores: when each core of the machine that all hosts share has done what it is at; empty for a machine for each.
+    """
 
     air: Air
     rng: random.Random
+    cores: list[float]
     hosts: dict[str, Host] = field(default_factory=dict)
     timetable: Timetable = field(default_factory=Timetable)
     _apart: Callable[[Host, Host], bool] = field(default=lambda *_: False)
