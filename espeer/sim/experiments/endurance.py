@@ -1,8 +1,8 @@
 """A node in use for a long time: asked one question after the other, told each time what is right, refining by itself.
 
 It is the real node, offline, with its store on disk beside the journal. Questions come back, as they do in use; then it is told
-another sentence of what is known, so that its store fills with texts that are alike. For comparison each question is also put
-to it without recall, once.
+another sentence of what is known, so that its store fills with texts that are alike. A node refines when the model has nothing
+better to do, so now and then it is left in peace. For comparison each question is also put to it without recall, once.
 """
 
 import os
@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
+
+import trio
 
 from espeer.config import Config
 from espeer.errors import InputError
@@ -27,6 +29,8 @@ from espeer.sim.processes import sample
 
 _MANY: Final = 100_000
 """More refinement runs than there can be."""
+_REST_AT_MOST: Final = 600
+"""Seconds in which a refinement run that was begun in a rest should come to its end."""
 
 
 async def run(settings: Endurance, work: Work) -> Report:
@@ -75,7 +79,7 @@ class _Use:
                 done: list[Refined] = [
                     {
                         "started": run.started,
-                        "seconds": round((run.finished or run.started) / 1000 - run.started / 1000, 3),
+                        "seconds": None if run.finished is None else (run.finished - run.started) / 1000,
                         "reason": run.reason,
                         "made": run.made,
                         "superseded": run.superseded,
@@ -151,9 +155,18 @@ class _Use:
             every = self._settings.refine_every
             if every and (place + 1) % every == 0:
                 await node.refine()
+            if self._settings.rest and (place + 1) % self._settings.rest_every == 0:
+                await self._rest(node)
             return await self._looked_at(node, seconds)
 
         return tell
+
+    async def _rest(self, node: Node) -> None:
+        """Leave the node in peace, and let it end what it then begins."""
+        await trio.sleep(self._settings.rest)
+        with trio.move_on_after(_REST_AT_MOST):
+            while any(run.finished is None for run in await node.refinements(limit=1)):  # noqa: ASYNC110 - see below
+                await trio.sleep(1)  # it would tell of its end, but not whether it ended before
 
     async def _looked_at(self, node: Node, seconds: float) -> Told:
         status = await node.status()

@@ -45,10 +45,10 @@ class Told(TypedDict):
 
 
 class Refined(TypedDict):
-    """A refinement run: see :class:`espeer.lifecycle.runs.Run`."""
+    """A refinement run: see :class:`espeer.lifecycle.runs.Run`. ``seconds`` is None where it had not ended."""
 
     started: int
-    seconds: float
+    seconds: float | None
     reason: str
     made: int
     superseded: int
@@ -106,6 +106,7 @@ def report(settings: Endurance, courses: Sequence[Course]) -> Report:
             "refine after": settings.refine_after,
             "threshold": settings.threshold,
             "max records": settings.max_records,
+            "rests": f"{settings.rest:g} s after every {settings.rest_every} queries" if settings.rest else "none",
         },
         figures=tuple(figures),
         tables=(
@@ -119,6 +120,7 @@ def report(settings: Endurance, courses: Sequence[Course]) -> Report:
             "a question that came back is told of by another sentence of what is known, where there is one",
             "without recall: the same questions, the same model, each asked once; pairs are by query",
             "moving windows overlap and share questions with each other: they show the course, and are not independent",
+            "a run goes on only while the model has nothing more urgent to do: its seconds are from its beginning to its end",
             "RSS is that of the whole process, the model's weights and caches among it",
         ),
     )
@@ -197,7 +199,8 @@ def _runs(courses: Sequence[Course]) -> Table:
         for run in course.runs:
             place = sum(told["at"] <= run["started"] for told in course.told) + 1
             done = (str(run[key]) for key in ("made", "superseded", "evicted"))
-            lines.append((str(course.seed), str(place), run["reason"], *done, f"{run['seconds']:.1f}"))
+            seconds = "not ended" if run["seconds"] is None else f"{run['seconds']:.1f}"
+            lines.append((str(course.seed), str(place), run["reason"], *done, seconds))
     columns = ("seed", "in query", "reason", "condensates", "superseded", "evicted", "seconds")
     return Table("Refinement runs", columns, tuple(lines))
 

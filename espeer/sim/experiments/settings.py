@@ -202,6 +202,8 @@ class Endurance(Settings):
     :ivar support: tell the node a sentence of what is known, not the answer alone.
     :ivar refine_after, threshold, max_records: the node's, see :class:`espeer.Config`.
     :ivar refine_every: also ask for a refinement after so many queries; 0 leaves that to the node.
+    :ivar rest, rest_every: for so many seconds, after every so many queries, nothing is asked; every 30 s a node looks whether
+        there is something to refine.
     """
 
     MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"queries", "window"}
@@ -216,6 +218,8 @@ class Endurance(Settings):
     threshold: float = number(0.05, 1, 0.6)
     max_records: int = number(1, 100_000, 500)
     refine_every: int = number(0, 100_000, 0)
+    rest: float = number(0, 3600, 0.0)
+    rest_every: int = number(1, 100_000, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
