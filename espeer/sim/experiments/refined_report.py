@@ -273,7 +273,8 @@ def _accuracy(name: str, subject: str, one: _Subject, scale: Scale, row: Sequenc
         lines.append(Line(f"{kind}, full", (full,) * len(row)))
     label = f"{scale} BM25 threshold"
     title = subject.replace("_", " ")
-    return Plot(f"{name}-{subject.replace(' ', '-')}-{scale}", title, label, "share of right answers", tuple(row), tuple(lines))
+    file = f"{name}-{subject.replace(' ', '-')}-{scale}"
+    return Plot(file, title, label, "share of right answers", tuple(row), tuple(lines), log_x=scale == "raw")
 
 
 def _sizes(name: str, by: Mapping[str, _Subject], scale: Scale, row: Sequence[float]) -> Plot:
@@ -281,8 +282,9 @@ def _sizes(name: str, by: Mapping[str, _Subject], scale: Scale, row: Sequence[fl
         Line(subject.replace("_", " "), tuple(_active(one, named(scale, threshold)).value for threshold in row))
         for subject, one in by.items()
     )
-    title = "Experiences left"
-    return Plot(f"{name}-size-{scale}", title, f"{scale} BM25 threshold", "active experiences", tuple(row), lines)
+    label = f"{scale} BM25 threshold"
+    log_x = scale == "raw"
+    return Plot(f"{name}-size-{scale}", "Experiences left", label, "active experiences", tuple(row), lines, log_x=log_x)
 
 
 def _active(one: _Subject, name: str) -> Estimate:

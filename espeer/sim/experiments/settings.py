@@ -249,7 +249,7 @@ class Refined(Settings):
     test: int = number(2, 10_000, 8)
     iterations: int = number(1, 1_000, 100)
     wordings: int = number(1, 1_000, 6)
-    written: int = number(0, 100, 2)
+    written: int = number(0, 100, 4)
     raw: tuple[float, ...] = numbers(1, 10_000, 32, (3.0, 10.0, 20.0, 100.0))
     normalised: tuple[float, ...] = numbers(0.01, 1, 32, (0.1, 0.3, 0.6, 0.9))
     k: int = number(1, 16, 3)
