@@ -13,6 +13,7 @@ import trio
 
 from espeer.errors import InputError
 from espeer.sim.experiments import scale_report
+from espeer.sim.experiments.journal import digest
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.settings import Scale
 from espeer.sim.experiments.work import Work
@@ -51,7 +52,8 @@ def _profile(path: str) -> profile.Profile:
 
 async def _simulate(work: Work, key: str, wanted: Plan, costs: Mapping[str, Any]) -> Mapping[str, Any]:
     with work.phase(f"{key}: minutes simulated", round(wanted.minutes)) as tick:
-        found: Mapping[str, Any] = await work.once(key, partial(simulated, wanted, profile=costs, tick=tick))
+        make = partial(simulated, wanted, profile=costs, tick=tick)
+        found: Mapping[str, Any] = await work.once(f"{key}, on {digest(costs)}", make)
     return found
 
 

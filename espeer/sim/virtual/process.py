@@ -19,21 +19,23 @@ async def simulated(plan: Plan, *, profile: Mapping[str, Any] | None, tick: Call
     """Simulate a fleet.
 
     :param profile: what its models cost, in JSON; None for what the default model does.
-    :param tick: called after each simulated minute.
+    :param tick: called after each simulated minute of the plan's.
     :raises FleetError: it failed; why stands on standard error.
     """
     given = json.dumps({"plan": plan.as_json(), "profile": profile}).encode()
     command = [sys.executable, "-m", "espeer.sim.virtual"]
     run = partial(trio.run_process, command, stdin=given, stdout=subprocess.PIPE, check=False)
-    said = b""
+    said, ticks = b"", 0
     async with trio.open_nursery() as nursery:  # a child that nobody waits for any more is ended
         process: trio.Process = await nursery.start(run)
         if process.stdout is None:
             raise AssertionError("its standard output is a pipe")
         async for chunk in process.stdout:
-            for _ in range(chunk.count(b"\n")):
-                tick()
             said = (said + chunk)[-_MOST_SAID:]
+            minutes = min(round(plan.minutes), ticks + chunk.count(b"\n"))  # there may be more until all hold the same
+            for _ in range(ticks, minutes):
+                tick()
+            ticks = minutes
     try:
         found: dict[str, Any] = json.loads(said.splitlines()[-1])
     except (IndexError, ValueError) as error:
