@@ -47,7 +47,7 @@ async def run(settings: Refined, work: Work) -> Report:
         return refined_report.report(settings, found, model=engine.model.name, method=pupil.method)
 
 
-def thresholds(settings: Refined) -> list[tuple[Scale, float]]:
+def _thresholds(settings: Refined) -> list[tuple[Scale, float]]:
     """Return the thresholds to refine at, by rising threshold on each scale."""
     rows: tuple[tuple[Scale, Sequence[float]], ...] = (("raw", settings.raw), ("normalised", settings.normalised))
     return [(scale, threshold) for scale, row in rows for threshold in sorted(row)]
@@ -81,9 +81,8 @@ async def _one(settings: Refined, pupil: Pupil, subject: str, seed: int, split: 
     test = [item for item in split.test if item.id not in known]
     with ExitStack() as open_stores:
         kept = {FULL: open_stores.enter_context(saturated.held(full))}
-        alike = {
-            scale: await in_thread(saturated.likeness, full, kept[FULL].replica, scale) for scale, _ in thresholds(settings)
-        }
+        scales = dict.fromkeys(scale for scale, _ in _thresholds(settings))
+        alike = {scale: await in_thread(saturated.likeness, full, kept[FULL].replica, scale) for scale in scales}
         kept |= await _refined(settings, pupil, about, full, open_stores)
         for refinement in kept.values():
             await saturated.time_recall(refinement, [*test, *split.train], k=settings.k)
@@ -117,7 +116,7 @@ async def _refined(
     settings: Refined, pupil: Pupil, about: str, full: Saturated, open_stores: ExitStack
 ) -> dict[str, Refinement]:
     """Refine a copy of the store at each threshold, several at the same time: the model writes for them together."""
-    chosen = thresholds(settings)
+    chosen = _thresholds(settings)
     copies = [open_stores.enter_context(saturated.held(full)) for _ in chosen]
 
     async def refine(place: int) -> None:
