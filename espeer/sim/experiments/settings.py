@@ -143,7 +143,7 @@ class Ablation(Settings):
     :ivar learn, ask, again: with each seed, how many questions of a subject are learnt from, how many others are asked, and how
         many of the former are asked again.
     :ivar k: how many experiences go into a prompt.
-    :ivar support: as :class:`Generalised`.
+    :ivar support: tell the learner the sentence of what is known that is most to the point, not the answer alone.
     :ivar distilling, condensing: the variants, see :mod:`espeer.sim.experiments.manners`; "current" must be among them.
     :ivar groups: the most groups of texts that are condensed.
     """

@@ -21,6 +21,7 @@ from espeer.sim.experiments import ablation, ablation_report, performing, settin
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.manners import CONDENSING, DISTILLING
 from espeer.sim.experiments.metered import Metered
+from espeer.sim.experiments.questions import Item
 
 SCENARIO = """
 experiment = "ablation"
@@ -29,7 +30,6 @@ about = "The incidents, by the fake model."
 model = "fake"
 seeds = [1, 2]
 subjects = ["incidents"]
-support = false
 learn = 8
 ask = 4
 again = 4
@@ -132,6 +132,14 @@ async def test_condensing_is_asked_for_in_a_manner() -> None:
             assert (await condense.condense(engine, texts, manner=manner)).method == "condensed"
             assert asked[-1].messages[0].content == manner.task
     assert asked[0].messages[0].content == CONDENSE.task
+
+
+def test_what_is_told_is_the_sentence_that_is_most_to_the_point() -> None:
+    item = Item(
+        "1", "s", "What keeps planets in orbit?", ("magnets", "gravity"), 1, "Stars shine. Gravity keeps them in orbit. Ah."
+    )
+    assert ablation.to_the_point(item) == "Gravity keeps them in orbit."
+    assert ablation.to_the_point(replace(item, support="")) == ""
 
 
 def test_facts_that_most_sources_hold_are_to_be_kept() -> None:
