@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from espeer.config import Config
 from espeer.demo import incidents
 from espeer.demo.incidents import Incident
 from espeer.interaction import Interaction
@@ -23,6 +24,7 @@ from espeer.llm.gguf import read
 from espeer.llm.loading import open_file
 from espeer.llm.model import Note, Prompt, Sampling
 from espeer.llm.shared import shared_model
+from espeer.sim.texts import report
 from espeer.sim.virtual.profile import Profile
 
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -68,6 +70,8 @@ async def _with_tasks(path: Path, threads: int, evaluate: tuple[tuple[int, float
             evaluate_ms=evaluate,
             restore_ms=0.0,
             answer_ms=0.0,
+            answer_tokens=0,
+            lesson_tokens=0,
             step=step_tokens(read(path).parameters),
             context=model.context,
             characters_per_token=round(characters / tokens, 3),
@@ -92,6 +96,10 @@ async def _with_times(engine: Engine, profile: Profile, texts: Sequence[Incident
         "distil": await _median([partial(distil, engine, [_interaction(one)]) for one in texts]),
         "condense": await _median([partial(condense, engine, two) for two in pairs]),
     }
+    told = [report(number, 0) for number in range(len(texts))]  # what simulations ask, and are told
+    lessons = [prompts.note(f"told {number}", f"{one.text} {one.feedback}") for number, one in enumerate(told)]
+    asked = [prompts.ask(f"{one.text} What now?", [lessons[place], *notes[:2]]) for place, one in enumerate(told)]
+    answers = [await engine.complete(one, _WHOLE) for one in asked]
     # both go on from a kept beginning, and have the same question behind it
     restore = (found["first token, with 3 notes kept"] - found["first token, alone"]) / _NOTES
     tail = statistics.median(engine.model.count(one.question) + _TURN for one in texts)
@@ -101,11 +109,16 @@ async def _with_times(engine: Engine, profile: Profile, texts: Sequence[Incident
         | {
             "restore_ms": round(max(0.0, restore), 3),
             "answer_ms": round(max(0.0, beside), 3),
+            "answer_tokens": round(statistics.median(map(engine.model.count, answers))),
+            "lesson_tokens": max(1, round((found["distil"] / 1000 - profile.seconds(_LESSON)) / profile.seconds(1))),
             "tasks_ms": {name: round(value, 1) for name, value in found.items()},
         }
     )
 
 
+_WHOLE: Final = Sampling(max_tokens=Config().answer_tokens)
+_LESSON: Final = 64
+"""About so many tokens of a distillation's prompt are not kept from the one before."""
 _TURN: Final = 8
 """About so many tokens of the chat template stand around a question."""
 

@@ -17,6 +17,8 @@ from espeer.sim.virtual.machine import Machine
 from espeer.sim.virtual.profile import Profile
 
 WIDTH: Final = 4
+_LESSON: Final = 64
+"""Answers may be longer than this, distillations and condensations not: see :mod:`espeer.lifecycle.distil`."""
 _MB: Final = 1024 * 1024
 _Key = tuple[str, str]
 
@@ -57,7 +59,11 @@ class ProfiledModel:
         :raises PromptTooLong: it does not fit the context.
         """
         self._check(self.size(prompt) + sampling.max_tokens)
-        return _Run(self, self._fake.generate(prompt, sampling), prompt, answers=True)
+        run = _Run(self, self._fake.generate(prompt, sampling), prompt, answers=True)
+        if sampling.grammar is None:  # what is asked for under a grammar is the second try of a lesson
+            is_lesson = sampling.max_tokens <= _LESSON
+            run.length = min(sampling.max_tokens, self._profile.answer_tokens) if not is_lesson else self._profile.lesson_tokens
+        return run
 
     def score(self, prompt: Prompt, continuations: Sequence[str]) -> Run:
         """Begin to score.
@@ -180,10 +186,11 @@ class _Run:
 
     :ivar todo: tokens; ``more`` of them come after the prompt.
     :ivar delay: seconds of the next step that are no evaluation.
+    :ivar length: at least so many tokens are decoded, though the fake model has said all it has to say.
     """
 
     def __init__(self, model: ProfiledModel, inner: Run, prompt: Prompt | None, *, answers: bool) -> None:
-        self.todo = self.more = 0
+        self.todo = self.more = self.length = 0
         self.delay = 0.0
         self._model = model
         self._inner = inner
@@ -209,9 +216,15 @@ class _Run:
             if self._answers:
                 self._said += said
                 self._all += said
+                self.todo = max(1, self._model.count(said))
+                self.length -= self.todo
                 if not self._inner.done:
-                    self.todo = max(1, self._model.count(said))
                     return
+        if self._answers and self.length > 0:
+            self.todo = 1
+            self.length -= 1
+            return
+        self.todo = self.length = 0
         if self._answers and self._prompt is not None:
             self._model.leave(self._prompt, self._all)
 
@@ -221,7 +234,7 @@ class _Run:
 
     @property
     def done(self) -> bool:
-        return self._inner.done
+        return self._inner.done and not self.todo and self.length <= 0
 
     @property
     def error(self) -> Exception | None:

@@ -24,6 +24,8 @@ class Profile:
     :ivar evaluate_ms: (tokens, milliseconds) of one evaluation, of few tokens and of many: an answer's next token is one of 1.
     :ivar restore_ms: milliseconds to put back the state of an experience, or of a prompt's beginning, that was kept.
     :ivar answer_ms: milliseconds of an answer that are not the model's: recall, packing, tokenising.
+    :ivar answer_tokens: of an answer.
+    :ivar lesson_tokens: that are decoded for a distillation, or a condensation, all tries together.
     :ivar step: the most tokens of one evaluation; ``context`` of a prompt with its answer.
     :ivar characters_per_token: of English prompts.
     :ivar bytes_per_token: of a state.
@@ -37,6 +39,8 @@ class Profile:
     evaluate_ms: tuple[tuple[int, float], ...]
     restore_ms: float
     answer_ms: float
+    answer_tokens: int
+    lesson_tokens: int
     step: int
     context: int
     characters_per_token: float

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from espeer.errors import ConfigError
 from espeer.lifecycle import prompts
 from espeer.llm.engine import Engine, Priority
+from espeer.llm.fake import UNKNOWN
 from espeer.llm.model import Prompt, Sampling
 from espeer.sim.virtual import profile
 from espeer.sim.virtual.machine import Machine
@@ -23,6 +24,8 @@ COSTS = Profile(
     evaluate_ms=((1, 10.0), (128, 137.0)),
     restore_ms=0.0,
     answer_ms=0.0,
+    answer_tokens=30,
+    lesson_tokens=50,
     step=128,
     context=4096,
     characters_per_token=4.0,
@@ -82,6 +85,21 @@ def test_what_is_kept_is_not_evaluated_again_and_questions_go_before_background_
     cold, warm, beside = trio.run(_with_engine, Machine(), clock=MockClock(autojump_threshold=0))
     assert 0.01 < warm < cold / 2
     assert beside == pytest.approx(warm)
+
+
+def test_an_answer_takes_as_long_as_the_real_ones_though_it_says_less() -> None:
+    async def whole() -> float:
+        model = ProfiledModel(COSTS, Machine())
+        engine = Engine(model, in_thread=False, spend=model.spend)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            began = trio.current_time()
+            assert await engine.complete(prompts.ask("Why?", ()), Sampling(max_tokens=128)) == UNKNOWN
+            took = trio.current_time() - began
+            nursery.cancel_scope.cancel()
+        return took
+
+    assert 0.3 < trio.run(whole, clock=MockClock(autojump_threshold=0)) < 0.45  # 30 tokens of 10 ms, and the prompt
 
 
 def test_models_share_the_cores_of_a_machine() -> None:
