@@ -12,13 +12,17 @@ from espeer.errors import InputError
 from espeer.sim.experiments import serverless_report, serverless_trace
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.serverless_drive import fail, measure
-from espeer.sim.experiments.serverless_found import Failed, Kind, Measured, Piece
+from espeer.sim.experiments.serverless_found import Failed, How, Kind, Measured, Piece
 from espeer.sim.experiments.serverless_trace import Load, Trace
 from espeer.sim.experiments.settings import Serverless
 from espeer.sim.experiments.work import Work
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-_KILLED: Final[tuple[tuple[Kind, str], ...]] = (("p2p", "a peer"), ("server", "the server"), ("server", "a client"))
+_LOST: Final[tuple[tuple[Kind, str, How], ...]] = (
+    ("p2p", "a peer", "killed"),
+    ("server", "the server", "killed"),
+    ("server", "the server", "hung"),
+)
 
 
 async def run(settings: Serverless, work: Work) -> Report:
@@ -46,22 +50,24 @@ async def run(settings: Serverless, work: Work) -> Report:
     cells = [(seed, delay, kind) for seed in settings.seeds for delay in settings.delays for kind in KINDS]
     with work.phase("questions and lessons", len(cells)) as tick:
         for seed, delay, kind in cells:
-            found.pieces[kind, delay, seed] = await work.once(
-                f"{kind}, round trip {delay} ms, seed {seed}", partial(_measured, settings, kind, delay, traces[seed])
-            )
+            whole = delay == settings.delays[0]
+            key = f"{kind}, round trip {delay} ms, seed {seed}{', with choices and refining' if whole else ''}"
+            make = partial(_measured, settings, kind, delay, traces[seed], whole=whole)
+            found.pieces[kind, delay, seed] = await work.once(key, make)
             tick()
-    outages = [(kind, killed, seed) for seed in settings.seeds for kind, killed in _KILLED] if settings.outages else []
+    outages = [(seed, lost) for seed in settings.seeds for lost in _LOST] if settings.outages else []
     with work.phase("outages", len(outages)) as tick:
-        for kind, killed, seed in outages:
-            found.failures[kind, killed, seed] = await work.once(
-                f"{killed} of {kind} killed, round trip {settings.outages} ms, seed {seed}",
-                partial(_failed, settings, kind, _victim(settings, killed, seed), traces[seed]),
+        for seed, (kind, name, how) in outages:
+            victim = None if kind == "server" else seed % settings.devices
+            key = f"{kind}: {name} {how}, round trip {settings.outages} ms, seed {seed}"
+            found.failures[kind, f"{name} {how}", seed] = await work.once(
+                key, partial(_failed, settings, kind, victim, how, traces[seed])
             )
             tick()
     return serverless_report.report(settings, found)
 
 
-async def _measured(settings: Serverless, kind: Kind, delay: int, trace: Trace) -> Piece:
+async def _measured(settings: Serverless, kind: Kind, delay: int, trace: Trace, *, whole: bool) -> Piece:
     return await measure(
         kind,
         trace,
@@ -71,18 +77,15 @@ async def _measured(settings: Serverless, kind: Kind, delay: int, trace: Trace) 
         model=settings.model,
         calm=settings.calm,
         quiet=settings.quiet,
+        whole=whole,
     )
 
 
-def _victim(settings: Serverless, killed: str, seed: int) -> int | None:
-    """Return which device is killed, None for the server."""
-    return None if killed == "the server" else seed % settings.devices
-
-
-async def _failed(settings: Serverless, kind: Kind, victim: int | None, trace: Trace) -> Failed:
+async def _failed(settings: Serverless, kind: Kind, victim: int | None, how: How, trace: Trace) -> Failed:
     return await fail(
         kind,
         victim,
+        how,
         trace,
         devices=settings.devices,
         delay_ms=settings.outages,

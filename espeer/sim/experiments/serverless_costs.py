@@ -56,13 +56,13 @@ def _is(role: str, name: str) -> bool:
     return (role == SERVER) == (name == SERVER)
 
 
-_COSTS: Final[tuple[tuple[str, str, Callable[[Piece], float]], ...]] = (
+_COSTS: Final[tuple[tuple[str, str, Callable[[Piece], float | None]], ...]] = (
     ("query_bytes", "bytes over the network for a question", lambda piece: piece["query_bytes"]),
     ("lesson_bytes", "bytes over the network for an experience", lambda piece: piece["lesson_bytes"]),
     ("quiet_bytes", "bytes a second while nothing happens", lambda piece: piece["quiet"]),
     ("stored_bytes", "bytes of records held, all nodes together", lambda piece: sum(piece["stored"].values())),
     ("stored_bytes_device", "bytes of records held by a device", lambda piece: _of_devices(piece["stored"])),
-    ("refining_s", "model seconds to refine, all nodes together", lambda piece: sum(piece["refining"].values())),
+    ("refining_s", "model seconds to refine, all nodes together", lambda piece: sum(piece["refining"].values()) or None),
 )
 """What is told of each deployment: the figure's name, what it is, and how a piece tells it."""
 
@@ -83,18 +83,19 @@ def _costs(page: Page) -> None:
             for kind in NAMES
         ]
         rows.append((what, *cells))
-    page.tables.append(Table("What it costs, all delays together", ("", *NAMES.values()), tuple(rows)))
+    page.tables.append(Table("What it costs", ("", *NAMES.values()), tuple(rows)))
 
 
-def _by_piece(pieces: Iterable[tuple[int, int, Piece]], of: Callable[[Piece], float]) -> dict[str, list[float]]:
-    return {f"{seed} {delay}": [of(piece)] for delay, seed, piece in pieces}
+def _by_piece(pieces: Iterable[tuple[int, int, Piece]], of: Callable[[Piece], float | None]) -> dict[str, list[float]]:
+    found = {f"{seed} {delay}": of(piece) for delay, seed, piece in pieces}
+    return {run: [value] for run, value in found.items() if value is not None}
 
 
 def _outages(page: Page) -> None:
     rows, times = [], []
-    for kind, killed in dict.fromkeys((kind, killed) for kind, killed, _ in page.found.failures):
-        runs = {seed: run for (one, other, seed), run in page.found.failures.items() if (one, other) == (kind, killed)}
-        name = f"{kind}.{killed.removeprefix('the ').removeprefix('a ')}_killed"
+    for kind, lost in dict.fromkeys((kind, lost) for kind, lost, _ in page.found.failures):
+        runs = {seed: run for (one, other, seed), run in page.found.failures.items() if (one, other) == (kind, lost)}
+        name = f"{kind}.{'_'.join(lost.split()[1:])}"
         for phase, when in _PHASES.items():
             asked = {f"{seed} {one['key']}": one for seed, run in runs.items() for one in run["asked"] if one["phase"] == phase}
             answered = page.measure(
@@ -105,18 +106,18 @@ def _outages(page: Page) -> None:
             )
             waits = [one["ttft_ms"] for one in asked.values() if one["ttft_ms"] is not None]
             wait = shown(page.note(f"{name}.{phase}.ttft_p50", quantile(waits, 0.5), "lower"), digits=0) if waits else "none"
-            rows.append((NAMES[kind], killed, when, str(len(asked)), shown(answered), shown(found), wait))
+            rows.append((NAMES[kind], lost, when, str(len(asked)), shown(answered), shown(found), wait))
         cells = [
             _seconds(page, f"{name}.outage_s", {str(seed): run["outage"] for seed, run in runs.items()}, ""),
             _seconds(page, f"{name}.outage_spread_s", {str(seed): run["outage_spread"] for seed, run in runs.items()}, "lower"),
             _seconds(page, f"{name}.recovered_s", {str(seed): run["recovered"] for seed, run in runs.items()}, "lower"),
         ]
-        times.append((NAMES[kind], killed, *cells))
-    title = f"A node is killed (kill -9), round trip {page.settings.outages} ms"
-    columns = ("deployment", "killed", "when", "questions", "answered", "with experience", "time to first token, p50 in ms")
+        times.append((NAMES[kind], lost, *cells))
+    title = f"A node is lost: killed (SIGKILL) or hung (SIGSTOP); round trip {page.settings.outages} ms"
+    columns = ("deployment", "lost", "when", "questions", "answered", "with experience", "time to first token, p50 in ms")
     page.tables.append(Table(title, columns, tuple(rows)))
     about = ("down for, s", "what was learnt meanwhile helped the others after, s", "from new start to all as before, s")
-    page.tables.append(Table("How long an outage lasts", ("deployment", "killed", *about), tuple(times)))
+    page.tables.append(Table("How long an outage lasts", ("deployment", "lost", *about), tuple(times)))
 
 
 def _seconds(page: Page, name: str, runs: dict[str, float | None], better: Better) -> str:

@@ -10,7 +10,7 @@ import trio
 from espeer.errors import EspeerError
 from espeer.sim import stores
 from espeer.sim.experiments.serverless_fleet import Deployment, Node, deployed, now
-from espeer.sim.experiments.serverless_found import Asked, Checked, Failed, Kind, Piece, Spread
+from espeer.sim.experiments.serverless_found import Asked, Checked, Failed, How, Kind, Piece, Spread
 from espeer.sim.experiments.serverless_trace import WORDS, Lesson, Load, Question, Trace, tells_of
 
 _TOKENS: Final = 8
@@ -42,36 +42,47 @@ class _Traffic:
 
 
 async def measure(
-    kind: Kind, trace: Trace, loads: Sequence[Load], *, devices: int, delay_ms: float, model: str, calm: float, quiet: float
+    kind: Kind,
+    trace: Trace,
+    loads: Sequence[Load],
+    *,
+    devices: int,
+    delay_ms: float,
+    model: str,
+    calm: float,
+    quiet: float,
+    whole: bool,
 ) -> Piece:
     """Put a trace through a deployment.
 
     :param delay_ms: a round trip's, in milliseconds.
     :param calm: seconds without work after which models count as prepared for what was learnt.
     :param quiet: seconds for which the network is listened to while nothing happens.
+    :param whole: have answers chosen between lessons, and replicas refined at the end, too.
     """
     async with deployed(kind, devices=devices, delay_ms=delay_ms, model=model) as deployment:
         await _warm_up(deployment, trace)
         began, before = now(), await _busy(deployment)
 
-        checked = await _check(deployment, trace, 0)
+        checked = await _check(deployment, trace, 0) if whole else []
         spread: list[Spread] = []
         for number, lessons in enumerate(trace.lessons):
             spread += [{"item": lesson.incident.id, "seconds": await _teach(deployment, lesson)} for lesson in lessons]
-            checked += await _check(deployment, trace, number + 1)
-        taught, asking = _Traffic(), _Traffic()
+            checked += await _check(deployment, trace, number + 1) if whole else []
+        taught, asking, nothing = _Traffic(), _Traffic(), _Traffic()
         with taught.over(deployment):  # and nobody asks meanwhile whether it is there
             for lesson in trace.again:
                 await _tell(deployment, lesson)
             await trio.sleep(_POLL_SECONDS + delay_ms / 1000)
-        await deployment.calm(calm)
+        with nothing.over(deployment):
+            await deployment.calm(calm)
 
         with asking.over(deployment):
             asked = [one for load in loads for one in await _volleys(deployment, trace, load)]
         seconds, after = now() - began, await _busy(deployment)
-        carried = deployment.carried
-        await trio.sleep(quiet)
-        noise = (deployment.carried - carried) / quiet
+        with nothing.over(deployment):
+            await trio.sleep(quiet)
+        noise = nothing.carried / nothing.seconds
         return {
             "model": (await deployment.nodes[0].status())["model"],
             "asked": asked,
@@ -86,14 +97,14 @@ async def measure(
             "query_bytes": asking.beyond(noise) / len(asked),
             "lesson_bytes": taught.beyond(noise) / len(trace.again),
             "stored": {node.name: sum(row.size for row in stores.rows(node.data)) for node in deployment.nodes},
-            "refining": {node.name: await _refine(node) for node in deployment.nodes if node.holds},
+            "refining": {node.name: await _refine(node) for node in deployment.nodes if node.holds and whole},
         }
 
 
 async def fail(
-    kind: Kind, victim: int | None, trace: Trace, *, devices: int, delay_ms: float, model: str, calm: float
+    kind: Kind, victim: int | None, how: How, trace: Trace, *, devices: int, delay_ms: float, model: str, calm: float
 ) -> Failed:
-    """Kill a node (SIGKILL) amid the questions, and start it again after as many more.
+    """Lose a node amid the questions, and have it back after as many more.
 
     :param victim: the device; None for the server.
     """
@@ -109,8 +120,8 @@ async def fail(
         questions = questions[: 2 * devices]
         asked = await _one_by_one(deployment, questions, "before")
 
-        await deployment.kill(node)
-        killed = now()
+        await deployment.lose(node, how)
+        lost = now()
         author = alive[0]
         await author.ask("learn", text=last.report, response=last.attempt, feedback=last.incident.cure)
         acknowledged = now()
@@ -121,7 +132,7 @@ async def fail(
                 nursery.start_soon(_note_found, deployment, device, author, last, found)
             asked += await _one_by_one(deployment, questions, "down")
             started = now()
-            await deployment.start(node)
+            await deployment.bring_back(node)
             if victim is not None:
                 nursery.start_soon(_note_found, deployment, node, author, last, found)
         if len(found) == len(deployment.devices):
@@ -130,7 +141,7 @@ async def fail(
         spread = (
             max(found[device.name] for device in alive) - acknowledged if {one.name for one in alive} <= found.keys() else None
         )
-        return {"asked": asked, "outage": started - killed, "outage_spread": spread, "recovered": recovered}
+        return {"asked": asked, "outage": started - lost, "outage_spread": spread, "recovered": recovered}
 
 
 async def _warm_up(deployment: Deployment, trace: Trace) -> None:

@@ -4,6 +4,7 @@ Peer to peer: every device is a peer. Client-server: every device is a client, a
 model, its threads and all else are the same.
 """
 
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from espeer.errors import EspeerError, NodeNotRunning
 from espeer.folder import identity_path, private_folder
 from espeer.p2p.identity import load_or_create
 from espeer.sim import processes
-from espeer.sim.experiments.serverless_found import SERVER, Kind
+from espeer.sim.experiments.serverless_found import SERVER, How, Kind
 from espeer.sim.fleet import Device, Fleet, FleetError
 from espeer.sim.proxies import HOST, Proxies
 
@@ -91,6 +92,20 @@ class Deployment:
         process, node.process = node.process, None
         if process is not None:
             await trio.to_thread.run_sync(process.kill)
+
+    async def lose(self, node: Node, how: How) -> None:
+        """Lose a node."""
+        if how == "killed":
+            await self.kill(node)
+        elif node.process is not None:
+            node.process.process.send_signal(signal.SIGSTOP)
+
+    async def bring_back(self, node: Node) -> None:
+        """Have a node that was lost work again."""
+        if node.process is None:
+            await self.start(node)
+        else:
+            node.process.process.send_signal(signal.SIGCONT)
 
     async def meet(self) -> None:
         """Wait until every node has all the connections that it will have.

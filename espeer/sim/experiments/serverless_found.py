@@ -7,6 +7,9 @@ from typing import Final, Literal, TypedDict
 Kind = Literal["p2p", "server"]
 """A deployment: peer to peer, or client-server."""
 
+How = Literal["killed", "hung"]
+"""How a node is lost: ended at once (SIGKILL), or stopped with its connections open (SIGSTOP)."""
+
 SERVER: Final = "server"
 """The name of the node that is the server."""
 PARTS: Final = ("recall", "network", "classify", "pack", "queue", "prefill")
@@ -51,7 +54,8 @@ class Piece(TypedDict):
     :ivar quiet: bytes a second that go over the network while nothing is asked or learnt.
     :ivar query_bytes, lesson_bytes: bytes of a question, of a lesson, beyond that, until all replicas hold it.
     :ivar stored: by node, bytes of the records that it holds.
-    :ivar refining: by node that holds a replica, seconds that its model worked to refine it.
+    :ivar refining: by node that holds a replica, seconds that its model worked to refine it; empty where that was left out,
+        as ``checked`` is.
     """
 
     model: str
@@ -68,11 +72,11 @@ class Piece(TypedDict):
 
 
 class Failed(TypedDict):
-    """What came of a trace in which a node was killed.
+    """What came of a trace in which a node was lost.
 
+    :ivar outage: seconds from its loss to its new start.
     :ivar outage_spread: seconds from the acknowledgement of a lesson in the outage until all devices that are up recalled it;
         with a server, that is after it was started again.
-    :ivar outage: seconds from the kill to the new start.
     :ivar recovered: seconds from the new start until every device recalled what was learnt in the outage; None: not in time.
     """
 
@@ -84,7 +88,7 @@ class Failed(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured, by deployment, and by delay or by what was killed, and by seed."""
+    """What was measured, by deployment, and by delay or by what was lost, and by seed."""
 
     pieces: dict[tuple[Kind, int, int], Piece] = field(default_factory=dict)
     failures: dict[tuple[Kind, str, int], Failed] = field(default_factory=dict)

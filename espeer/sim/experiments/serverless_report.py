@@ -100,7 +100,7 @@ def _right(page: Page) -> None:
     lines = [line(NAMES[kind], [mean(outcomes) for outcomes in right[kind]]) for kind in NAMES]
     page.tables.append(
         Table(
-            "Share of right choices over time, all delays together",
+            f"Share of right choices over time, round trip {page.settings.delays[0]} ms",
             ("after round", "incidents learnt", *NAMES.values(), "peer to peer over client-server"),
             tuple(rows),
         )
@@ -166,9 +166,9 @@ def _notes(page: Page) -> tuple[str, ...]:
         "all share this machine's cores, a thread for each model: in a burst they wait for these, too, in both deployments",
         "a question's type is that of what is recalled for it; no model classifies it, so that part is next to nothing",
         "proxies hold all bytes back but TCP's own greeting; connections are open before the first question comes",
-        "a killed process's connections are reset at once; a power cut would be noticed later",
+        "a killed process's connections are reset at once; a hung one's stand, as after a power cut, until time is up",
         "right or wrong is asked apart from the time to first token, by choosing among four",
-        "lessons are told again in other words; replicas are refined once, at the end, one node after the other",
+        "at the first delay replicas of lessons that were told again in other words are refined, one node after the other",
     ]
     if few < _FEW:
         notes.append(f"of {few} questions a 99th percentile is about the longest wait")

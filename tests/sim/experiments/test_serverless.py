@@ -12,7 +12,7 @@ from espeer.demo import incidents
 from espeer.sim.experiments import performing, serverless, serverless_drive, settings
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.serverless_crossing import breaks_even, crossing, crossing_of_medians
-from espeer.sim.experiments.serverless_found import PARTS, Asked, Failed, Kind, Piece
+from espeer.sim.experiments.serverless_found import PARTS, Asked, Failed, How, Kind, Piece
 from espeer.sim.experiments.serverless_trace import Trace, coded, draw, tells_of
 
 linux = pytest.mark.skipif(
@@ -107,7 +107,9 @@ def test_what_costs_more_at_first_breaks_even_if_it_costs_less_by_use() -> None:
 def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -> Report:
     """Perform the experiment, where a client waits a round trip for its server and peers wait for nothing."""
 
-    async def measure(kind: Kind, trace: Trace, loads: list[str], *, delay_ms: float, devices: int, **_: object) -> Piece:
+    async def measure(
+        kind: Kind, trace: Trace, loads: list[str], *, delay_ms: float, devices: int, whole: bool, **_: object
+    ) -> Piece:
         made.append((kind, delay_ms, trace))
         network = delay_ms if kind == "server" else 0.0
         ttft_ms = 20 + network + (-5 if kind == "server" else 0)  # so that they cross at 5 ms
@@ -131,11 +133,11 @@ def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -
             "query_bytes": 100.0 if kind == "server" else 0.0,
             "lesson_bytes": 500.0 if kind == "server" else 900.0,
             "stored": dict.fromkeys(nodes, 300),
-            "refining": dict.fromkeys(nodes if kind == "p2p" else ["server"], 0.3),
+            "refining": dict.fromkeys((nodes if kind == "p2p" else ["server"]) if whole else [], 0.3),
         }
 
-    async def fail(kind: Kind, victim: int | None, trace: Trace, **_: object) -> Failed:
-        made.append((kind, victim, trace))
+    async def fail(kind: Kind, victim: int | None, how: How, trace: Trace, **_: object) -> Failed:
+        made.append((kind, victim, how, trace))
         asked = [
             Asked(key="n1 x", phase=phase, answered=phase != "down", ttft_ms=None, timing={}, found=False)
             for phase in ("before", "down", "after")
@@ -189,7 +191,9 @@ def test_a_client_waits_for_its_server_and_a_peer_for_nobody() -> None:
 
         async def measure(kind: Kind) -> None:
             found.append(
-                await serverless_drive.measure(kind, trace, ("idle",), devices=2, delay_ms=60, model="fake", calm=0, quiet=0.1)
+                await serverless_drive.measure(
+                    kind, trace, ("idle",), devices=2, delay_ms=60, model="fake", calm=0, quiet=0.1, whole=True
+                )
             )
 
         with trio.fail_after(120):
@@ -221,7 +225,7 @@ def test_without_its_server_a_client_answers_without_experience_until_it_is_back
 
     async def failed() -> Failed:
         with trio.fail_after(120):
-            return await serverless_drive.fail("server", None, trace, devices=2, delay_ms=10, model="fake", calm=0)
+            return await serverless_drive.fail("server", None, "killed", trace, devices=2, delay_ms=10, model="fake", calm=0)
 
     found = trio.run(failed)
     assert {(one["phase"], one["answered"], one["found"]) for one in found["asked"]} == {
