@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 import trio
@@ -19,6 +20,8 @@ _REFINE_ALIKE: Final = 0.4
 """Two reports of one fault in different words are at least so alike on the normalised scale; those of two faults are not."""
 _POLL_SECONDS: Final = 0.1
 _SPREAD_SECONDS: Final = 60.0
+_EARLY_SECONDS: Final = 2.0
+"""In an outage a lesson may take so long to be found before questions come; who cannot reach it by then cannot meanwhile."""
 
 
 @dataclass(slots=True)
@@ -123,25 +126,18 @@ async def fail(
         await deployment.lose(node, how)
         lost = now()
         author = alive[0]
-        await author.ask("learn", text=last.report, response=last.attempt, feedback=last.incident.cure)
-        acknowledged = now()
+        acknowledged = await _learn(author, last)
         found: dict[str, float] = {}
-        recovered = None
-        async with trio.open_nursery() as nursery:
-            for device in alive:
-                nursery.start_soon(_note_found, deployment, device, author, last, found)
-            asked += await _one_by_one(deployment, questions, "down")
-            started = now()
-            await deployment.bring_back(node)
-            if victim is not None:
-                nursery.start_soon(_note_found, deployment, node, author, last, found)
-        if len(found) == len(deployment.devices):
-            recovered = max(0.0, max(found.values()) - started) if victim is None else found[node.name] - started
+        await _find(deployment, alive, author, last, found, seconds=_EARLY_SECONDS)
+        asked += await _one_by_one(deployment, questions, "down")
+        back = now()
+        await deployment.bring_back(node)
+        await _find(deployment, deployment.devices, author, last, found, seconds=_SPREAD_SECONDS)
+        recovered = max(found.values()) - back if len(found) == len(deployment.devices) else None
         asked += await _one_by_one(deployment, questions, "after")
-        spread = (
-            max(found[device.name] for device in alive) - acknowledged if {one.name for one in alive} <= found.keys() else None
-        )
-        return {"asked": asked, "outage": started - lost, "outage_spread": spread, "recovered": recovered}
+        reached = [found.get(device.name) for device in alive]
+        spread = max(at - acknowledged for at in reached if at is not None) if None not in reached else None
+        return {"asked": asked, "outage": back - lost, "outage_spread": spread, "recovered": recovered}
 
 
 async def _warm_up(deployment: Deployment, trace: Trace) -> None:
@@ -166,26 +162,38 @@ async def _tell(deployment: Deployment, lesson: Lesson) -> None:
 async def _teach(deployment: Deployment, lesson: Lesson) -> float | None:
     """Have a device learn; return after how many seconds every device recalls it."""
     author = deployment.devices[lesson.device]
-    await author.ask("learn", text=lesson.report, response=lesson.attempt, feedback=lesson.incident.cure)
-    acknowledged = now()
+    acknowledged = await _learn(author, lesson)
     found: dict[str, float] = {}
-    async with trio.open_nursery() as nursery:
-        for device in deployment.devices:
-            nursery.start_soon(_note_found, deployment, device, author, lesson, found)
+    await _find(deployment, deployment.devices, author, lesson, found, seconds=_SPREAD_SECONDS)
     return max(found.values()) - acknowledged if len(found) == len(deployment.devices) else None
 
 
-async def _note_found(deployment: Deployment, device: Node, author: Node, lesson: Lesson, found: dict[str, float]) -> None:
-    """Note when a device recalls what another learnt; it is asked in ever other words, as replies are kept for a while."""
-    with trio.move_on_after(_SPREAD_SECONDS):
-        attempt = 0
-        while True:
-            attempt += 1
+async def _learn(author: Node, lesson: Lesson) -> float:
+    """Have a device learn, and return when that is distilled and on its way; say when it was acknowledged."""
+    await author.ask("learn", text=lesson.report, response=lesson.attempt, feedback=lesson.incident.cure)
+    acknowledged = now()
+    await author.ask("flush")
+    return acknowledged
+
+
+async def _find(
+    deployment: Deployment, devices: Sequence[Node], author: Node, lesson: Lesson, found: dict[str, float], *, seconds: float
+) -> None:
+    """Note when each device recalls what another learnt, of those that have not yet; wait so long for it at most."""
+
+    async def look(device: Node) -> None:
+        for attempt in count():  # in ever other words, as replies are kept for a while
             hits = await deployment.recalled(device, f"{lesson.incident.question} {attempt}")
             if any(hit["author"] == author.peer_id and tells_of(hit["text"], lesson.code) for hit in hits):
                 found[device.name] = now()
                 return
             await trio.sleep(_POLL_SECONDS)
+
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            for device in devices:
+                if device.name not in found:
+                    nursery.start_soon(look, device)
 
 
 async def _check(deployment: Deployment, trace: Trace, number: int) -> list[Checked]:
