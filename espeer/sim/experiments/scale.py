@@ -12,6 +12,7 @@ from typing import Any, Final
 import trio
 
 from espeer.errors import InputError
+from espeer.llm.cores import usable_cores
 from espeer.sim.experiments import scale_report
 from espeer.sim.experiments.journal import digest
 from espeer.sim.experiments.report import Report
@@ -31,14 +32,25 @@ async def run(settings: Scale, work: Work) -> Report:
     :raises ConfigError: the file is none.
     """
     costs = _profile(settings.profile)
-    found: dict[int, list[Mapping[str, Any]]] = {}
-    for nodes in settings.nodes:
-        for seed in settings.seeds:
-            found.setdefault(nodes, []).append(
-                await _simulate(work, f"{nodes} nodes, seed {seed}", _plan(settings, nodes, seed), costs.as_json())
-            )
+    found = await _fleets(settings, work, costs.as_json())
     pairs = [await _pair(settings, work, seed) for seed in settings.seeds] if settings.real else []
     return scale_report.make(settings, costs, found, pairs)
+
+
+async def _fleets(settings: Scale, work: Work, costs: Mapping[str, Any]) -> dict[int, list[Mapping[str, Any]]]:
+    """Simulate all fleets, the largest first, one for each core at a time; return what came of them by their size."""
+    waiting = [(nodes, seed) for nodes in sorted(settings.nodes) for seed in reversed(settings.seeds)]
+    found: dict[tuple[int, int], Mapping[str, Any]] = {}
+
+    async def take() -> None:
+        while waiting:
+            nodes, seed = waiting.pop()
+            found[nodes, seed] = await _simulate(work, f"{nodes} nodes, seed {seed}", _plan(settings, nodes, seed), costs)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(usable_cores()):
+            nursery.start_soon(take)
+    return {nodes: [found[nodes, seed] for seed in settings.seeds] for nodes in settings.nodes}
 
 
 def _profile(path: str) -> profile.Profile:
