@@ -62,7 +62,11 @@ _COSTS: Final[tuple[tuple[str, str, Callable[[Piece], float | None]], ...]] = (
     ("quiet_bytes", "bytes a second while nothing happens", lambda piece: piece["quiet"]),
     ("stored_bytes", "bytes of records held, all nodes together", lambda piece: sum(piece["stored"].values())),
     ("stored_bytes_device", "bytes of records held by a device", lambda piece: _of_devices(piece["stored"])),
-    ("refining_s", "model seconds to refine, all nodes together", lambda piece: sum(piece["refining"].values()) or None),
+    (
+        "refining_s",
+        "model seconds to refine, all nodes together",
+        lambda piece: sum(piece["refining"].values()) if piece["refining"] else None,
+    ),
 )
 """What is told of each deployment: the figure's name, what it is, and how a piece tells it."""
 
