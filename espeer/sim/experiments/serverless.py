@@ -18,11 +18,6 @@ from espeer.sim.experiments.settings import Serverless
 from espeer.sim.experiments.work import Work
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-_LOST: Final[tuple[tuple[Kind, str, How], ...]] = (
-    ("p2p", "a peer", "killed"),
-    ("server", "the server", "killed"),
-    ("server", "the server", "hung"),
-)
 
 
 async def run(settings: Serverless, work: Work) -> Report:
@@ -55,14 +50,15 @@ async def run(settings: Serverless, work: Work) -> Report:
             make = partial(_measured, settings, kind, delay, traces[seed], whole=whole)
             found.pieces[kind, delay, seed] = await work.once(key, make)
             tick()
-    outages = [(seed, lost) for seed in settings.seeds for lost in _LOST] if settings.outages else []
+    outages = [(seed, lost) for seed in settings.seeds for lost in settings.lost]
     with work.phase("outages", len(outages)) as tick:
-        for seed, (kind, name, how) in outages:
-            victim = None if kind == "server" else seed % settings.devices
-            key = f"{kind}: {name} {how}, round trip {settings.outages} ms, seed {seed}"
-            found.failures[kind, f"{name} {how}", seed] = await work.once(
-                key, partial(_failed, settings, kind, victim, how, traces[seed])
-            )
+        for seed, lost in outages:
+            name, _, how = lost.partition(" ")
+            kind = "server" if name == "server" else "p2p"
+            victim = None if name == "server" else seed % settings.devices
+            make_failed = partial(_failed, settings, kind, victim, cast("How", how), traces[seed])
+            key = f"{lost}, round trip {settings.outages} ms, seed {seed}"
+            found.failures[kind, lost, seed] = await work.once(key, make_failed)
             tick()
     return serverless_report.report(settings, found)
 

@@ -99,7 +99,7 @@ def _outages(page: Page) -> None:
     rows, times = [], []
     for kind, lost in dict.fromkeys((kind, lost) for kind, lost, _ in page.found.failures):
         runs = {seed: run for (one, other, seed), run in page.found.failures.items() if (one, other) == (kind, lost)}
-        name = f"{kind}.{'_'.join(lost.split()[1:])}"
+        name = f"{kind}.{lost.replace(' ', '_')}"
         for phase, when in _PHASES.items():
             asked = {f"{seed} {one['key']}": one for seed, run in runs.items() for one in run["asked"] if one["phase"] == phase}
             answered = page.measure(

@@ -128,7 +128,8 @@ async def fail(
         author = alive[0]
         acknowledged = await _learn(author, last)
         found: dict[str, float] = {}
-        await _find(deployment, alive, author, last, found, seconds=_EARLY_SECONDS)
+        if victim is not None:  # without the server nobody can
+            await _find(deployment, alive, author, last, found, seconds=_EARLY_SECONDS)
         asked += await _one_by_one(deployment, questions, "down")
         back = now()
         await deployment.bring_back(node)

@@ -173,10 +173,11 @@ class Serverless(Settings):
     :ivar at_once: the questions that each device gets in a burst.
     :ivar calm: seconds without work after which models count as prepared for what was learnt.
     :ivar quiet: seconds for which the network is listened to while nothing happens.
-    :ivar outages: the round trip, in milliseconds, at which nodes are killed; 0 for none.
+    :ivar outages: the round trip, in milliseconds, at which nodes are lost.
+    :ivar lost: which, and how, one after the other: a device of peer to peer or the server, killed (SIGKILL) or hung (SIGSTOP).
     """
 
-    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"delays", "outages"}
+    MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"delays", "outages", "lost"}
 
     devices: int = number(2, 8, 4)
     delays: tuple[int, ...] = numbers(0, 2000, 16, (0, 20, 50, 100, 200))
@@ -188,6 +189,7 @@ class Serverless(Settings):
     calm: float = number(0, 60, 5.5)
     quiet: float = number(0.1, 60, 3.0)
     outages: int = number(0, 2000, 50)
+    lost: tuple[str, ...] = texts("peer killed|server killed|server hung", 3, ("peer killed", "server killed", "server hung"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
