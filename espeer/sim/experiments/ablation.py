@@ -13,7 +13,6 @@ from typing import Final
 
 from espeer.errors import ConfigError
 from espeer.lifecycle import condense, distil
-from espeer.lifecycle.essence import sentences, stems
 from espeer.llm.engine import Engine
 from espeer.llm.shared import shared_model
 from espeer.recall import Recall
@@ -22,7 +21,7 @@ from espeer.sim.experiments.ablation_report import AGAIN, NEW, PLAIN, Asked, Gro
 from espeer.sim.experiments.journal import digest
 from espeer.sim.experiments.manners import CONDENSING, CURRENT, DISTILLING, Variant
 from espeer.sim.experiments.metered import Metered
-from espeer.sim.experiments.pupil import Pupil, interaction, recalling
+from espeer.sim.experiments.pupil import Pupil, interaction, recalling, to_the_point
 from espeer.sim.experiments.questions import Item, Split
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.settings import Ablation
@@ -79,21 +78,12 @@ def _not_asked(work: Work, subject: str, splits: Iterable[Split]) -> list[Item]:
     return [item for item in questions.some(items, None) if item.id not in taken][:_TO_CHOOSE_BY]
 
 
-def to_the_point(item: Item) -> str:
-    """Return the sentence of what is known about a question that has most words in common with it and its answer.
-
-    A whole passage cannot be told in one sentence: the check would refuse whatever a model makes of it.
-    """
-    about = stems(f"{item.question} {item.right}")
-    return max(sentences(item.support), key=lambda sentence: len(about & stems(sentence)), default="")
-
-
 async def _lesson(pupil: Pupil, variant: Variant, item: Item) -> Made:
     """Answer a question without help, be told what is right, and make a lesson of that in the variant's manner."""
 
     async def make() -> Made:
         said = item.choices[(await pupil.alone(item))["index"]]
-        told = interaction(replace(item, support=to_the_point(item)), said, support=pupil.support)
+        told = interaction(item, said, support=pupil.support)
         episode = [replace(told, response=said) if variant.wrong else told]
         if variant.manner is None:
             return {"text": distil.extract(episode), "method": "extractive", "calls": 0, "first": [], "read": 0, "written": 0}

@@ -12,6 +12,7 @@ from espeer.inference import Inference
 from espeer.interaction import Interaction
 from espeer.lifecycle.choice import Method
 from espeer.lifecycle.distil import distil
+from espeer.lifecycle.essence import sentences, stems
 from espeer.llm.engine import Engine
 from espeer.p2p.identity import SEED_SIZE, Identity
 from espeer.recall import Recall
@@ -124,12 +125,22 @@ def memory(item: Item, said: str, *, support: bool) -> str:
 
 
 def interaction(item: Item, said: str, *, support: bool) -> Interaction:
-    """Return what is distilled: the question, and the right answer as what came of it.
+    """Return what is distilled: the question, and as what came of it the right answer and the sentence most to the point.
 
     What was said is left out where it was wrong: the lesson is what is right, and small models take the one for the other.
     """
-    told = f"{item.right}. {item.support}" if support and item.support else item.right
+    known = to_the_point(item) if support else ""
+    told = f"{item.right}. {known}" if known else item.right
     return Interaction(1, _CREATED, item.question, said if said == item.right else "", told, "user", TYPE)
+
+
+def to_the_point(item: Item) -> str:
+    """Return the sentence of what is known about a question that has most words in common with it and its answer.
+
+    A whole passage cannot be told in one sentence: the check would refuse whatever a model makes of it.
+    """
+    about = stems(f"{item.question} {item.right}")
+    return max(sentences(item.support), key=lambda sentence: len(about & stems(sentence)), default="")
 
 
 @contextmanager

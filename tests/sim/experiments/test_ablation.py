@@ -17,7 +17,7 @@ from espeer.lifecycle.prompts import CONDENSE, DISTIL
 from espeer.llm.fake import FakeModel, quote
 from espeer.llm.model import Prompt, Sampling
 from espeer.llm.shared import shared_model
-from espeer.sim.experiments import ablation, ablation_report, performing, settings
+from espeer.sim.experiments import ablation, ablation_report, performing, pupil, settings
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.manners import CONDENSING, DISTILLING
 from espeer.sim.experiments.metered import Metered
@@ -138,8 +138,8 @@ def test_what_is_told_is_the_sentence_that_is_most_to_the_point() -> None:
     item = Item(
         "1", "s", "What keeps planets in orbit?", ("magnets", "gravity"), 1, "Stars shine. Gravity keeps them in orbit. Ah."
     )
-    assert ablation.to_the_point(item) == "Gravity keeps them in orbit."
-    assert ablation.to_the_point(replace(item, support="")) == ""
+    assert pupil.to_the_point(item) == "Gravity keeps them in orbit."
+    assert pupil.to_the_point(replace(item, support="")) == ""
 
 
 def test_facts_that_most_sources_hold_are_to_be_kept() -> None:
