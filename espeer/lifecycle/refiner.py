@@ -3,10 +3,11 @@
 A run goes through the types one by one: it finds the experiences that are alike, groups them, and has each group condensed or
 merged, each in one step of :class:`espeer.lifecycle.runs.Runs`. Whoever is killed in the middle finds all finished steps done,
 and goes on with the run at the next start. After that comes the budget: what is over it is evicted, the least useful first.
+A run waits for everything else that wants the model, on a busy node without end; the budget does not wait for so long.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -31,6 +32,9 @@ MAX_GROUP: Final = 12
 """The most experiences that are condensed into one at a time; what is alike beyond that follows in the next round."""
 
 _CHECK_SECONDS: Final = 30.0
+OVER_BUDGET_SECONDS: Final = 300.0
+"""So long a run may leave the replica over its budget: what it condenses need not be evicted."""
+
 _NEIGHBOURS: Final = 32  # of each experience the nearest ones: so the pairs held are bounded, however alike all are
 _CHUNK: Final = 8  # experiences compared before others get their turn
 _ROUNDS: Final = 8
@@ -102,16 +106,19 @@ class Outcome:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Work:
     """A run at work.
 
     :ivar apart: what it leaves alone.
+    :ivar evicted, freed: as :class:`Outcome`.
     """
 
     run: Run
     settings: Settings
     apart: frozenset[str]
+    evicted: int = 0
+    freed: int = 0
 
 
 class Refiner:
@@ -142,20 +149,39 @@ class Refiner:
         self._settings = settings
         self._tell = tell
         self._working = trio.Lock()
+        self._evicting = trio.Lock()
+        self._at_work: _Work | None = None
         self.runs: Final = Runs(replica, clock=clock)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Go on with what was cut off, and refine whenever there is reason to, until cancelled."""
         task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._again_and_again, self._refine_and_save)
+            nursery.start_soon(self._again_and_again, self._keep_to_budget_meanwhile)
+
+    async def _again_and_again(self, do: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self._refine_if_due()
-                await in_thread(lambda: self._replica.save_index(at_least=_SNAPSHOT_CHANGES))
+                await do()
             except EspeerError as error:
                 log.warning("cannot refine now, will try again", reason=str(error))
             except Exception:  # a fault of ours must not end the node
                 log.exception("refining failed, will try again")
             await trio.sleep(_CHECK_SECONDS)
+
+    async def _refine_and_save(self) -> None:
+        await self._refine_if_due()
+        await in_thread(lambda: self._replica.save_index(at_least=_SNAPSHOT_CHANGES))
+
+    async def _keep_to_budget_meanwhile(self) -> None:
+        """Evict what there is no room for if the run at work does not come to that in time."""
+        for _ in range(round(OVER_BUDGET_SECONDS / _CHECK_SECONDS)):
+            if self._at_work is None or not await in_thread(self._is_over_budget, self._at_work.settings):
+                return
+            await trio.sleep(_CHECK_SECONDS)
+        if self._at_work is not None:
+            await self._keep_to_budget(self._at_work)
 
     async def _refine_if_due(self) -> None:
         async with self._working:
@@ -196,13 +222,18 @@ class Refiner:
         )
         new = None if asked else await in_thread(self._not_compared, work.settings)
         outcome = Outcome(run.id, len(self._replica))
-        for name in (run.type,) if run.type else self._replica.types:
-            active = await in_thread(self._replica.active, name)
-            keys = [key for key in active if key not in work.apart and (new is None or key in new)]
-            outcome = await self._refine_type(work, name, keys, outcome)
-        outcome = await self._keep_to_budget(work, outcome)
+        self._at_work = work
+        try:
+            for name in (run.type,) if run.type else self._replica.types:
+                active = await in_thread(self._replica.active, name)
+                keys = [key for key in active if key not in work.apart and (new is None or key in new)]
+                outcome = await self._refine_type(work, name, keys, outcome)
+            await self._keep_to_budget(work)
+        finally:
+            self._at_work = None
         await in_thread(self.runs.finish, run.id)
-        outcome = replace(outcome, after=len(self._replica), seconds=time.monotonic() - started)
+        seconds = time.monotonic() - started
+        outcome = replace(outcome, after=len(self._replica), evicted=work.evicted, freed=work.freed, seconds=seconds)
         self._tell(outcome)
         log.info("refined", run=run.id, reason=run.reason, before=outcome.before, after=outcome.after)
         return outcome
@@ -309,21 +340,20 @@ class Refiner:
             disputed=outcome.disputed + bool(chosen.note),
         )
 
-    async def _keep_to_budget(self, work: _Work, outcome: Outcome) -> Outcome:
+    async def _keep_to_budget(self, work: _Work) -> None:
         """Evict what there is no room for: superseded experiences' data first where bytes are short, then the least useful."""
-        over = await in_thread(self.runs.size) - work.settings.max_bytes
-        if over > 0:
-            outcome = replace(outcome, freed=await in_thread(self.runs.free_hidden, over))
-        if not await in_thread(self._is_over_budget, work.settings):
-            return outcome
-        standings = await in_thread(self.runs.standings)
-        ranked = least_useful(standings, now_ms=self._clock(), excess=len(standings))
-        while ranked and (excess := await in_thread(self._excess, work.settings, len(ranked))):
-            await self._engine.turn(Priority.REFINE)
-            victims, ranked = ranked[:excess], ranked[excess:]
-            await in_thread(self.runs.evict, work.run.id, victims)
-            outcome = replace(outcome, evicted=outcome.evicted + len(victims))
-        return outcome
+        async with self._evicting:
+            over = await in_thread(self.runs.size) - work.settings.max_bytes
+            if over > 0:
+                work.freed += await in_thread(self.runs.free_hidden, over)
+            if not await in_thread(self._is_over_budget, work.settings):
+                return
+            standings = await in_thread(self.runs.standings)
+            ranked = least_useful(standings, now_ms=self._clock(), excess=len(standings))
+            while ranked and (excess := await in_thread(self._excess, work.settings, len(ranked))):
+                victims, ranked = ranked[:excess], ranked[excess:]
+                await in_thread(self.runs.evict, work.run.id, victims)
+                work.evicted += len(victims)
 
     def _is_over_budget(self, settings: Settings) -> bool:
         return len(self._replica) > settings.max_records or self.runs.size() > settings.max_bytes

@@ -234,6 +234,45 @@ async def test_the_budget_is_kept_without_being_asked(
         nursery.cancel_scope.cancel()
 
 
+async def test_the_budget_is_kept_while_the_model_is_asked_without_end(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, virtual_time: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, max_records=4)
+
+    async def never(_: Priority) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(bench.engine, "turn", never)
+    async with running(bench), trio.open_nursery() as nursery:
+        await nursery.start(bench.refiner.run)
+        await trio.sleep(refiner.OVER_BUDGET_SECONDS - 1)
+        assert len(bench.replica) == 12  # what is condensed need not be evicted
+        await trio.sleep(62)
+        assert len(bench.replica) == 4
+        more = [told(f"Kestrel-3 loses oil after cleaning: tighten it to 12 Nm, {name}.", 90) for name in "abcdef"]
+        bench.replica.add(more, via="gossip")
+        await trio.sleep(refiner.OVER_BUDGET_SECONDS + 62)
+        assert len(bench.replica) == 4
+        monkeypatch.undo()
+        nursery.cancel_scope.cancel()
+    (run,) = bench.refiner.runs.runs()
+    assert (run.finished, run.evicted) == (None, 14)
+
+
+async def test_a_run_copes_with_what_is_evicted_while_it_is_at_work(tmp_path: Path) -> None:
+    def reply(_: Prompt, __: Sampling) -> str:
+        assert bench.refiner._at_work is not None
+        bench.refiner.runs.evict(bench.refiner._at_work.run.id, [bench.ids[0]])
+        return "no"
+
+    bench = Bench(tmp_path, FakeModel(reply))
+    async with running(bench):
+        outcome = await bench.refiner.refine()
+        assert bench.states(FAMILY) == ["evicted", "active", "active", "active"]
+        assert (outcome.condensed, outcome.extracted, outcome.merged) == (0, 0, 1)
+        assert (await bench.refiner.refine()).extracted == 1
+
+
 async def test_sources_that_disagree_are_not_blended(tmp_path: Path) -> None:
     async with running(Bench(tmp_path)) as bench:
         texts = [
