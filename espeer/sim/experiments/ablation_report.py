@@ -8,10 +8,10 @@ from typing import Final, TypedDict
 
 from espeer.lifecycle.choice import Method
 from espeer.lifecycle.essence import Essence, stems
-from espeer.sim.experiments.estimates import Outcomes, difference, discordant, in_order, mean
+from espeer.sim.experiments.estimates import Outcomes, difference, mean
 from espeer.sim.experiments.manners import CURRENT
 from espeer.sim.experiments.questions import Item
-from espeer.sim.experiments.report import Figure, Plot, Report, Table, line, measured, shown, signed
+from espeer.sim.experiments.report import PAIRED, Figure, Plot, Report, Table, line, measured, paired, shown, signed
 from espeer.sim.experiments.settings import Ablation
 
 PLAIN: Final = "plain"
@@ -190,12 +190,9 @@ def _accuracy(which: str, right: Mapping[tuple[str, str], Outcomes], variants: S
     current = right[CURRENT, which]
     for name in variants:
         values = right[name, which]
-        cells = ("", "", "")
-        if name != CURRENT:
-            apart = discordant(in_order(values), in_order(current))
-            cells = (signed(difference(values, current)), f"{apart.only_one} / {apart.only_other}", f"{apart.p:.3f}")
+        cells = ("", "", "") if name == CURRENT else paired(values, current)
         rows.append((name, str(len(values)), shown(mean(values)), *cells))
-    columns = ("variant", "questions", "share", f"over {CURRENT}", "right only so / only then", "p (McNemar, exact)")
+    columns = ("variant", "questions", "share", f"over {CURRENT}", *PAIRED)
     return Table(f"Share of right answers, {which}", columns, tuple(rows))
 
 

@@ -7,8 +7,8 @@ from typing import Final, TypedDict
 
 import numpy as np
 
-from espeer.sim.experiments.estimates import Estimate, Outcomes, difference, discordant, in_order, mean
-from espeer.sim.experiments.report import Line, Plot, Report, Table, line, measured, shown, signed
+from espeer.sim.experiments.estimates import Estimate, Outcomes, difference, mean
+from espeer.sim.experiments.report import PAIRED, Line, Plot, Report, Table, line, measured, paired, shown, signed
 from espeer.sim.experiments.settings import Endurance
 
 ACTIVE, SUPERSEDED, EVICTED = "active", "superseded", "evicted"
@@ -118,7 +118,7 @@ def report(settings: Endurance, courses: Sequence[Course]) -> Report:
         plots=(_right(settings, courses), _growth(settings, courses), _spent(settings, courses)),
         notes=(
             "a question that came back is told of by another sentence of what is known, where there is one",
-            "without recall: the same questions, the same model, each asked once; pairs are by query",
+            "without recall: the same questions, the same model, each asked once; in the test, too, a question counts once",
             "moving windows overlap and share questions with each other: they show the course, and are not independent",
             "a run goes on only while the model has nothing more urgent to do: its seconds are from its beginning to its end",
             "RSS is that of the whole process, the model's weights and caches among it",
@@ -150,18 +150,14 @@ def _accuracy(parts: Sequence[tuple[str, Sequence[_Row]]]) -> Table:
     lines = []
     for name, rows in parts:
         with_it, without = _outcomes(rows, "right"), _outcomes(rows, "plain")
-        apart = discordant(in_order(with_it), in_order(without))
-        counts = f"{apart.only_one} / {apart.only_other}"
-        estimates = (shown(mean(with_it)), shown(mean(without)), signed(difference(with_it, without)))
-        lines.append((name, str(len(rows)), *estimates, counts, f"{apart.p:.3f}"))
+        lines.append((name, str(len(rows)), shown(mean(with_it)), shown(mean(without)), *paired(with_it, without)))
     columns = (
         "questions",
         "queries",
         "right",
         "without recall",
         "difference",
-        "right only with it / only without",
-        "p (McNemar)",
+        *PAIRED,
     )
     return Table("Share of right answers", columns, tuple(lines))
 

@@ -35,7 +35,7 @@ class Discordant:
 
     @property
     def p(self) -> float:
-        """Two-sided p of the exact McNemar test (McNemar 1947; the binomial form of it).
+        """Two-sided p of the exact McNemar test (McNemar 1947; the binomial form of it), which is the sign test.
 
         It is the chance that pairs as uneven as these come of two ways that are right equally often.
         """
@@ -48,11 +48,6 @@ class Discordant:
 
 Outcomes = Mapping[str, Sequence[float]]
 """By question, what came of it each time it was asked: 1 right, 0 wrong, or any other figure."""
-
-
-def in_order(outcomes: Outcomes) -> list[bool]:
-    """Return whether each was right, as :func:`discordant` compares them: by question, in an order that is always the same."""
-    return [bool(value) for key in sorted(outcomes) for value in outcomes[key]]
 
 
 def mean(outcomes: Outcomes) -> Estimate:
@@ -81,8 +76,7 @@ def difference(one: Outcomes, other: Outcomes) -> Estimate:
 
     :raises ValueError: they are not of the same questions, asked equally often.
     """
-    if one.keys() != other.keys() or any(len(one[key]) != len(other[key]) for key in one):
-        raise ValueError("what is compared must be of the same questions")
+    _check_paired(one, other)
     return mean({key: [a - b for a, b in zip(one[key], other[key], strict=True)] for key in one})
 
 
@@ -90,6 +84,16 @@ def discordant(one: Sequence[bool], other: Sequence[bool]) -> Discordant:
     """Count the questions that only one of the two is right about."""
     pairs = list(zip(one, other, strict=True))
     return Discordant(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs))
+
+
+def apart(one: Outcomes, other: Outcomes) -> Discordant:
+    """Count the questions that one of the two is more often right about, each once: times of one question are no new evidence.
+
+    :raises ValueError: as :func:`difference`.
+    """
+    _check_paired(one, other)
+    gains = [sum(one[key]) - sum(other[key]) for key in one]
+    return discordant([gain > 0 for gain in gains], [gain < 0 for gain in gains])
 
 
 def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
@@ -100,3 +104,8 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> fl
     place = np.minimum((sure * _BINS).astype(int), _BINS - 1)
     gaps = [abs(sure[place == one].sum() - hit[place == one].sum()) for one in range(_BINS)]
     return float(sum(gaps) / len(sure))
+
+
+def _check_paired(one: Outcomes, other: Outcomes) -> None:
+    if one.keys() != other.keys() or any(len(one[key]) != len(other[key]) for key in one):
+        raise ValueError("what is compared must be of the same questions")

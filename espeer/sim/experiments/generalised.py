@@ -14,10 +14,9 @@ from espeer.lifecycle.choice import Method
 from espeer.llm.shared import shared_model
 from espeer.recall import Recall
 from espeer.sim.experiments import questions
-from espeer.sim.experiments.estimates import difference, discordant, in_order
 from espeer.sim.experiments.pupil import Pupil, Told, recalling
 from espeer.sim.experiments.questions import Item, Split
-from espeer.sim.experiments.report import Figure, Plot, Report, Table, line, measured, shown, signed
+from espeer.sim.experiments.report import PAIRED, Figure, Plot, Report, Table, line, measured, paired, shown
 from espeer.sim.experiments.settings import Generalised
 from espeer.sim.experiments.work import Work
 
@@ -114,17 +113,13 @@ def _outcomes(asked: Sequence[Asked], condition: str) -> dict[str, list[float]]:
 
 def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, method: Method) -> Report:
     figures: list[Figure] = []
-    rows, paired = [], []
+    rows, pairs = [], []
     for subject, outcome in found.items():
         by = {condition: _outcomes(outcome.asked, condition) for condition in CONDITIONS}
         made = {condition: measured(f"{subject}.{condition}", by[condition], better="higher") for condition in CONDITIONS}
         figures += made.values()
         rows.append((subject, str(len(by[PLAIN])), *(shown(made[condition].estimate) for condition in CONDITIONS)))
-        for other in (PLAIN, MEMORY):
-            apart = discordant(in_order(by[EXPERIENCE]), in_order(by[other]))
-            gain = difference(by[EXPERIENCE], by[other])
-            counts = f"{apart.only_one} / {apart.only_other}"
-            paired.append((subject, f"experience over {other}", signed(gain), counts, f"{apart.p:.3f}"))
+        pairs += [(subject, f"experience over {other}", *paired(by[EXPERIENCE], by[other])) for other in (PLAIN, MEMORY)]
     leaks = sum(outcome.leaks for outcome in found.values())
     columns = ("subject", "questions", *CONDITIONS)
     lines = tuple(
@@ -137,15 +132,11 @@ def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, 
         figures=tuple(figures),
         tables=(
             Table("Share of right answers", columns, tuple(rows)),
-            Table(
-                "Pairs",
-                ("subject", "compared", "difference", "right only with it / only without", "p (McNemar, exact)"),
-                tuple(paired),
-            ),
+            Table("Pairs", ("subject", "compared", "difference", *PAIRED), tuple(pairs)),
         ),
         plots=(Plot(settings.name, "Right answers", "", "share of right answers", tuple(found), lines, kind="bars"),),
         notes=(
             f"left out, because their text or their answer as a sentence of three words or more stood in a store: {leaks}",
-            "a question that is in the tests of several seeds is drawn as a whole for the intervals; McNemar counts each time",
+            "a question that several seeds ask is drawn as a whole for the intervals, and counts once in the test",
         ),
     )

@@ -8,16 +8,16 @@ from typing import Final
 from espeer.lifecycle.choice import Method
 from espeer.sim.experiments import retrieval
 from espeer.sim.experiments.corpora import MOST_CHARACTERS, Source
-from espeer.sim.experiments.estimates import Estimate, Outcomes, difference, discordant
+from espeer.sim.experiments.estimates import Estimate, difference
 from espeer.sim.experiments.native_recall import DEPTH, INT8, SHOWN, TEXT, WAYS, Searched
 from espeer.sim.experiments.native_states import ANEW, FIRST, KEPT
-from espeer.sim.experiments.report import Figure, Line, Plot, Report, Table, measured, shown, signed
+from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, measured, paired, shown, signed
 from espeer.sim.experiments.settings import Native
 
 CUTS: Final = (1, 3, 5, 10)
 _TIMES: Final = {ANEW: "text, read anew", FIRST: "KV states, first use", KEPT: "KV states, kept"}
 _ANSWERS: Final = {"text": "text, BM25", "states": "KV states, BM25", "vector": "text, embedding"}
-_COMPARED: Final = ("states over text", "only states / only text", "p (McNemar)", "embedding over BM25")
+_COMPARED: Final = ("states over text", *PAIRED, "embedding over BM25")
 _SLOW, _FAST = 1, 100
 """Links in Mbit/s."""
 
@@ -166,16 +166,13 @@ def _answers(settings: Native, name: str, answered: Sequence[Answered]) -> tuple
     for k in settings.ks:
         by = {way: _outcomes(answered, way, k) for way in _ANSWERS}
         made = [measured(f"{name}.{way}.k{k}", outcomes, better="higher") for way, outcomes in by.items()]
-        apart = discordant(_flat(by["states"]), _flat(by["text"]))
         rows.append(
             (
                 name,
                 str(k),
                 shown(plain.estimate),
                 *(shown(figure.estimate) for figure in made),
-                signed(difference(by["states"], by["text"])),
-                f"{apart.only_one} / {apart.only_other}",
-                f"{apart.p:.3f}",
+                *paired(by["states"], by["text"]),
                 signed(difference(by["vector"], by["text"])),
             )
         )
@@ -189,10 +186,6 @@ def _outcomes(answered: Sequence[Answered], way: str, k: int) -> dict[str, list[
         if one.way == way and one.k == k:
             found.setdefault(one.item, []).append(float(one.right))
     return found
-
-
-def _flat(outcomes: Outcomes) -> list[bool]:
-    return [bool(value) for key in sorted(outcomes) for value in outcomes[key]]
 
 
 def _times(settings: Native, name: str, timed: Sequence[Timed]) -> tuple[list[Figure], list[tuple[str, ...]], Plot]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from espeer.lifecycle.choice import Method
 from espeer.scale import Scale
-from espeer.sim.experiments.estimates import Estimate, Outcomes, difference, discordant, mean
-from espeer.sim.experiments.report import Figure, Line, Plot, Report, Table, measured, shown, signed
+from espeer.sim.experiments.estimates import Estimate, Outcomes, mean
+from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, measured, paired, shown
 from espeer.sim.experiments.settings import Refined
 
 PLAIN: Final = "plain"
@@ -233,19 +233,10 @@ def _pairs(by: Mapping[str, _Subject]) -> Table:
     for subject, one in by.items():
         for name in one.names:
             if name != FULL:
-                compared = [_compared(one.outcomes(name, kind), one.outcomes(FULL, kind)) for kind in _KINDS]
+                compared = [paired(one.outcomes(name, kind), one.outcomes(FULL, kind)) for kind in _KINDS]
                 rows.append((subject, name, *compared[0], *compared[1]))
-    columns = tuple(f"{kind}: {what}" for kind in _KINDS for what in ("over full", "right only with it / only full", "p"))
-    return Table("Pairs: each store over the full one (McNemar, exact)", ("subject", "store", *columns), tuple(rows))
-
-
-def _compared(one: Outcomes, full: Outcomes) -> tuple[str, str, str]:
-    apart = discordant(_flat(one), _flat(full))
-    return signed(difference(one, full)), f"{apart.only_one} / {apart.only_other}", f"{apart.p:.3f}"
-
-
-def _flat(outcomes: Outcomes) -> list[bool]:
-    return [bool(value) for key in sorted(outcomes) for value in outcomes[key]]
+    columns = tuple(f"{kind}: {what}" for kind in _KINDS for what in ("over full", *PAIRED))
+    return Table("Pairs: each store over the full one", ("subject", "store", *columns), tuple(rows))
 
 
 def _alike(by: Mapping[str, _Subject], scales: Sequence[Scale]) -> Table:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import nan
 from typing import Final, Literal, get_args
 
-from espeer.sim.experiments.estimates import Outcomes, calibration_error, difference, discordant, mean
-from espeer.sim.experiments.report import Figure, Line, Plot, Report, Table, measured, shown, signed
+from espeer.sim.experiments.estimates import Outcomes, calibration_error, mean
+from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, measured, paired, shown
 from espeer.sim.experiments.settings import Repetitive
 from espeer.sim.experiments.trace import BEFORE, Before
 
@@ -150,14 +150,11 @@ def _pairs(subjects: Sequence[str], of: _Group, epochs: range) -> Table:
     for subject in subjects:
         for one, other, span in spans:
             mine, theirs = (_right([ask for ask in of[subject, way] if ask.epoch in span]) for way in (one, other))
-            gains = [sum(mine[item]) - sum(theirs[item]) for item in mine]
-            apart = discordant([gain > 0 for gain in gains], [gain < 0 for gain in gains])
-            counts = f"{apart.only_one} / {apart.only_other}"
             when = f"{span[0]}" if len(span) == 1 else f"{span[0]} to {span[-1]}"
-            rows.append((subject, f"{one} over {other}", when, signed(difference(mine, theirs)), counts, f"{apart.p:.3f}"))
+            rows.append((subject, f"{one} over {other}", when, *paired(mine, theirs)))
     return Table(
         "Pairs: the same questions to the same clients",
-        ("subject", "compared", "epochs", "difference", "questions more often / less often right", "p (sign test, exact)"),
+        ("subject", "compared", "epochs", "difference", *PAIRED),
         tuple(rows),
     )
 

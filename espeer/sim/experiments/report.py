@@ -8,10 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from espeer.sim.experiments.estimates import Estimate, Outcomes, mean
+from espeer.sim.experiments.estimates import Estimate, Outcomes, apart, difference, mean
 
 Better = Literal["higher", "lower", ""]
 """Which way a figure should go; "" where that is no question of good or bad."""
+
+PAIRED: Final = ("questions more / less often right", "p (sign test, exact)")
+"""The columns of :func:`paired`, behind that of the difference."""
+
+_SMALL_P: Final = 0.001
 
 FORM: Final = 1
 """Version of the JSON form."""
@@ -117,12 +122,29 @@ def line(label: str, estimates: Sequence[Estimate]) -> Line:
 
 def shown(estimate: Estimate, *, digits: int = 3) -> str:
     """Show an estimate with its interval."""
-    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+    return f"{estimate.value:.{digits}f} ({_interval(estimate, f'.{digits}f')})"
 
 
 def signed(estimate: Estimate, *, digits: int = 3) -> str:
     """Show a difference with its interval."""
-    return f"{estimate.value:+.{digits}f} ({estimate.low:+.{digits}f} to {estimate.high:+.{digits}f})"
+    return f"{estimate.value:+.{digits}f} ({_interval(estimate, f'+.{digits}f')})"
+
+
+def paired(one: Outcomes, other: Outcomes) -> tuple[str, str, str]:
+    """Show how much higher ``one`` is, how many questions it is more and less often right about, and p of these counts.
+
+    A question that was asked several times counts once. Where each was asked once this is McNemar's test.
+    """
+    counts = apart(one, other)
+    p = f"{counts.p:.3f}" if counts.p >= _SMALL_P else f"< {_SMALL_P}"
+    return signed(difference(one, other)), f"{counts.only_one} / {counts.only_other}", p
+
+
+def _interval(estimate: Estimate, form: str) -> str:
+    """Show an interval; resamples of what is all alike have none, which does not mean that the value is sure."""
+    if estimate.low == estimate.high:
+        return f"{estimate.of}, all alike" if estimate.of > 1 else "of one"
+    return f"{estimate.low:{form}} to {estimate.high:{form}}"
 
 
 def _markdown(table: Table) -> str:

@@ -13,11 +13,11 @@ from espeer.lifecycle.choice import Method
 from espeer.llm.shared import shared_model
 from espeer.recall import Recall
 from espeer.sim.experiments import grid, questions
-from espeer.sim.experiments.estimates import Outcomes, difference, discordant, in_order
+from espeer.sim.experiments.estimates import Outcomes
 from espeer.sim.experiments.grid import Grid, K
 from espeer.sim.experiments.pupil import Pupil, recalling
 from espeer.sim.experiments.questions import Item, Split
-from espeer.sim.experiments.report import Figure, Line, Plot, Report, Table, line, measured, shown, signed
+from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, line, measured, paired, shown
 from espeer.sim.experiments.settings import Sensitivity
 from espeer.sim.experiments.work import Work
 
@@ -109,8 +109,7 @@ def _report(
         "shown, mean",
         "share of right answers",
         f"over k = {K}",
-        "right only so / only then",
-        "p (McNemar)",
+        *PAIRED,
     )
     about = {"model": model, "asked by": method, "seeds": settings.seeds, "share": settings.share, "most": settings.most}
     return Report(
@@ -137,8 +136,7 @@ def _row(
     cells = (*first, str(k), f"{sum(mean) / len(mean):.1f}", shown(figure.estimate))
     if k == K:
         return (*cells, "", "", "")
-    apart = discordant(in_order(by[k]), in_order(by[K]))
-    return (*cells, signed(difference(by[k], by[K])), f"{apart.only_one} / {apart.only_other}", f"{apart.p:.3f}")
+    return (*cells, *paired(by[k], by[K]))
 
 
 def _plot(settings: Sensitivity, lines: Sequence[Line]) -> Plot:

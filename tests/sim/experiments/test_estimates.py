@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espeer.sim.experiments.estimates import calibration_error, difference, discordant, mean
+from espeer.sim.experiments.estimates import Discordant, apart, calibration_error, difference, discordant, mean
+from espeer.sim.experiments.report import paired, shown
 
 OUTCOMES = st.dictionaries(
     st.text(max_size=4), st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=4), min_size=1, max_size=30
@@ -54,6 +55,20 @@ def test_mcnemar_is_the_binomial_test() -> None:
     assert (apart.only_one, apart.only_other) == (8, 2)
     assert apart.p == pytest.approx(2 * sum(math.comb(10, n) for n in range(3)) / 2**10)
     assert discordant([True], [True]).p == 1
+
+
+def test_a_question_that_was_asked_often_counts_once_in_the_test() -> None:
+    one, other = {"a": [1.0] * 9, "b": [0.0, 1.0], "c": [0.0]}, {"a": [0.0] * 9, "b": [1.0, 0.0], "c": [1.0]}
+    assert apart(one, other) == Discordant(1, 1)
+    assert paired(one, other)[1:] == ("1 / 1", "1.000")
+    with pytest.raises(ValueError, match="same questions"):
+        apart(one, {"a": [1.0]})
+
+
+def test_what_is_all_alike_is_not_shown_as_sure() -> None:
+    assert shown(mean({"a": [1.0], "b": [1.0]})) == "1.000 (2, all alike)"
+    assert shown(mean({"a": [0.5]})) == "0.500 (of one)"
+    assert paired({str(n): [1.0] for n in range(20)}, {str(n): [0.0] for n in range(20)})[2] == "< 0.001"
 
 
 def test_calibration() -> None:
