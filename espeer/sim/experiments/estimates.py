@@ -10,6 +10,7 @@ from math import comb
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 RESAMPLES: Final = 10_000
 _SEED: Final = 1
@@ -61,14 +62,32 @@ def mean(outcomes: Outcomes) -> Estimate:
     return Estimate(float(totals.sum() / counts.sum()), float(low), float(high), len(totals))
 
 
-def quantile(values: Sequence[float], share: float) -> Estimate:
-    """Return the value that so great a share of the values is not above, each drawn by itself for the interval."""
-    if not values:
+def quantile(outcomes: Outcomes, share: float) -> Estimate:
+    """Return the value that so great a share (above 0) of all values is not above. What has one key is drawn as a whole."""
+    asked = [values for values in outcomes.values() if values]
+    if not asked:
         raise ValueError("there is nothing to measure")
-    found = np.asarray(values, float)
-    drawn = np.random.default_rng(_SEED).integers(0, len(found), (RESAMPLES, len(found)))
-    low, high = np.percentile(np.quantile(found[drawn], share, axis=1), [2.5, 97.5])
-    return Estimate(float(np.quantile(found, share)), float(low), float(high), len(found))
+    found = resampled_quantiles(asked, share, how_often(len(asked), RESAMPLES))
+    low, high = np.percentile(found, [2.5, 97.5])
+    value = float(np.quantile(np.concatenate(asked), share))
+    return Estimate(value, min(value, float(low)), max(value, float(high)), len(asked))
+
+
+def how_often(number: int, resamples: int) -> NDArray[np.int64]:
+    """Draw so many things as often, with putting back; return how often each was drawn, a row for each resample."""
+    return np.random.default_rng(_SEED).multinomial(number, [1 / number] * number, size=resamples)
+
+
+def resampled_quantiles(asked: Sequence[Sequence[float]], share: float, often: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return a quantile of each resample: the least value that so great a share of the values drawn is not above.
+
+    :param often: of each of ``asked``, how often it was drawn.
+    """
+    values = np.concatenate([np.asarray(one, float) for one in asked])
+    order = np.argsort(values)
+    reached = np.cumsum(often[:, np.repeat(np.arange(len(asked)), [len(one) for one in asked])[order]], axis=1)
+    places = np.argmax(reached >= share * reached[:, -1:], axis=1)
+    return np.asarray(values[order][places], float)
 
 
 def difference(one: Outcomes, other: Outcomes) -> Estimate:

@@ -43,6 +43,7 @@ async def run(settings: Serverless, work: Work) -> Report:
     }
     found = Measured()
     cells = [(seed, delay, kind) for seed in settings.seeds for delay in settings.delays for kind in KINDS]
+    kind: Kind
     with work.phase("questions and lessons", len(cells)) as tick:
         for seed, delay, kind in cells:
             whole = delay == settings.delays[0]
@@ -54,7 +55,7 @@ async def run(settings: Serverless, work: Work) -> Report:
     with work.phase("outages", len(outages)) as tick:
         for seed, lost in outages:
             name, _, how = lost.partition(" ")
-            kind = "server" if name == "server" else "p2p"
+            kind = "p2p" if name == "peer" else "server"
             victim = None if name == "server" else seed % settings.devices
             make_failed = partial(_failed, settings, kind, victim, cast("How", how), traces[seed])
             key = f"{lost}, round trip {settings.outages} ms, seed {seed}"

@@ -1,14 +1,14 @@
 """What each deployment costs, what an outage does to it, and where the one becomes the better (pure)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Final
 
-from espeer.sim.experiments.estimates import Outcomes, mean, quantile
+from espeer.sim.experiments.estimates import mean, quantile
 from espeer.sim.experiments.report import Better, Table, shown
 from espeer.sim.experiments.serverless_crossing import breaks_even, crossing_of_medians
 from espeer.sim.experiments.serverless_found import SERVER, Kind, Piece
-from espeer.sim.experiments.serverless_page import NAMES, Page
+from espeer.sim.experiments.serverless_page import NAMES, Page, of_both
 
 _PRIORITIES: Final = ("interactive", "distil", "warm")
 _PHASES: Final = {"before": "before", "down": "while it is down", "after": "after its new start"}
@@ -35,8 +35,8 @@ def _compute(page: Page) -> None:
             for priority in _PRIORITIES:
                 outcomes: dict[str, list[float]] = {}
                 for seed, delay, name in nodes:
-                    busy = page.found.pieces[kind, delay, seed]["busy"][name]
-                    outcomes.setdefault(f"{seed} {delay}", []).append(busy[priority])
+                    piece = page.found.pieces[kind, delay, seed]
+                    outcomes.setdefault(str(seed), []).append(piece["busy"][name][priority] / piece["seconds"])
                 cells.append(shown(page.measure(f"{kind}.{role}.utilisation.{priority}", outcomes, "")))
             pieces = [piece for _, _, piece in page.found.of(kind)]
             refining = [spent for piece in pieces for name, spent in piece["refining"].items() if _is(role, name)]
@@ -62,6 +62,9 @@ _COSTS: Final[tuple[tuple[str, str, Callable[[Piece], float | None]], ...]] = (
     ("quiet_bytes", "bytes a second while nothing happens", lambda piece: piece["quiet"]),
     ("stored_bytes", "bytes of records held, all nodes together", lambda piece: sum(piece["stored"].values())),
     ("stored_bytes_device", "bytes of records held by a device", lambda piece: _of_devices(piece["stored"])),
+    ("answering_s", "model seconds to answer, all nodes together", lambda piece: _worked(piece, "interactive")),
+    ("distilling_s", "model seconds to distil, all nodes together", lambda piece: _worked(piece, "distil")),
+    ("warming_s", "model seconds to warm, all nodes together", lambda piece: _worked(piece, "warm")),
     (
         "refining_s",
         "model seconds to refine, all nodes together",
@@ -69,6 +72,10 @@ _COSTS: Final[tuple[tuple[str, str, Callable[[Piece], float | None]], ...]] = (
     ),
 )
 """What is told of each deployment: the figure's name, what it is, and how a piece tells it."""
+
+
+def _worked(piece: Piece, priority: str) -> float:
+    return sum(spent[priority] for spent in piece["busy"].values())
 
 
 def _of_devices(values: dict[str, int]) -> float:
@@ -82,7 +89,7 @@ def _costs(page: Page) -> None:
         cells = [
             shown(
                 page.measure(f"{kind}.{name}", _by_piece(page.found.of(kind), of), "lower"),
-                digits=2 if name == "refining_s" else 0,
+                digits=2 if name.endswith("_s") else 0,
             )
             for kind in NAMES
         ]
@@ -91,8 +98,12 @@ def _costs(page: Page) -> None:
 
 
 def _by_piece(pieces: Iterable[tuple[int, int, Piece]], of: Callable[[Piece], float | None]) -> dict[str, list[float]]:
-    found = {f"{seed} {delay}": of(piece) for delay, seed, piece in pieces}
-    return {run: [value] for run, value in found.items() if value is not None}
+    found: dict[str, list[float]] = {}
+    for _, seed, piece in pieces:
+        value = of(piece)
+        if value is not None:
+            found.setdefault(str(seed), []).append(value)
+    return found
 
 
 def _outages(page: Page) -> None:
@@ -108,7 +119,7 @@ def _outages(page: Page) -> None:
             found = page.measure(
                 f"{name}.{phase}.with_experience", {key: [float(one["found"])] for key, one in asked.items()}, "higher"
             )
-            waits = [one["ttft_ms"] for one in asked.values() if one["ttft_ms"] is not None]
+            waits = {key: [one["ttft_ms"]] for key, one in asked.items() if one["ttft_ms"] is not None}
             wait = shown(page.note(f"{name}.{phase}.ttft_p50", quantile(waits, 0.5), "lower"), digits=0) if waits else "none"
             rows.append((NAMES[kind], lost, when, str(len(asked)), shown(answered), shown(found), wait))
         cells = [
@@ -134,11 +145,8 @@ def _crossings(page: Page) -> None:
     delays = page.settings.delays
     for load in page.settings.loads:
         pairs = [(page.found.waits("p2p", delay, load), page.found.waits("server", delay, load)) for delay in delays]
-        both = [sorted(one.keys() & other.keys()) for one, other in pairs]
-        one, other = (
-            [[value for key in keys for value in pair[side][key]] for keys, pair in zip(both, pairs, strict=True)]
-            for side in (0, 1)
-        )
+        both = [of_both(*pair) for pair in pairs]
+        one, other = ([[*sides[side].values()] for sides in both] for side in (0, 1))
         found = crossing_of_medians(delays, one, other)
         if found is not None:
             page.note(f"crossing.{load}.ttft_ms", found, "lower")
@@ -147,22 +155,25 @@ def _crossings(page: Page) -> None:
     cost = _costs_of(page)
     questions = breaks_even(*(cost[kind, name] for kind in NAMES for name in ("lesson_bytes", "query_bytes")))
     fewer = "never" if questions is None else f"from {questions:.1f} questions for each experience"
-    rows.append(("bytes over the network", fewer))
+    rows.append(("bytes over the network, but for what flows while nothing happens", fewer))
     page.tables.append(Table("Where peer to peer becomes the better", ("", "peer to peer is the better"), tuple(rows)))
 
 
 def _made_up_for(page: Page) -> None:
-    """Set the model time that refining costs on every node against what is waited less for answers."""
+    """Set the model time that warming and refining cost on every node against what is waited less for answers."""
     cost = _costs_of(page)
-    more = (cost["p2p", "refining_s"] - cost["server", "refining_s"]) / page.settings.lessons  # each of these makes a group
+    groups, learnt = page.settings.lessons, (page.settings.rounds + 1) * page.settings.lessons  # some are told again
+    more = sum(
+        (cost["p2p", name] - cost["server", name]) / number for name, number in (("refining_s", groups), ("warming_s", learnt))
+    )
     rows = []
     for load in page.settings.loads:
         for delay in page.settings.delays:
             less = (_mean(page.found.waits("server", delay, load)) - _mean(page.found.waits("p2p", delay, load))) / 1000
             questions = breaks_even(more, 0, 0, less)
             rows.append((load, str(delay), f"{less:.3f}", "never" if questions is None else f"{questions:.1f}"))
-    columns = ("load", "round trip, ms", "waited less for an answer, s", "questions for each refined experience")
-    title = f"Questions that make up for {more:.2f} s of model time more to refine an experience on all nodes"
+    columns = ("load", "round trip, ms", "waited less for an answer, s", "questions for each experience")
+    title = f"Questions that make up for {more:.2f} s of model time more to warm and refine an experience on all nodes"
     page.tables.append(Table(title, columns, tuple(rows)))
 
 
@@ -170,6 +181,6 @@ def _costs_of(page: Page) -> dict[tuple[Kind, str], float]:
     return {(kind, name): mean(_by_piece(page.found.of(kind), of)).value for kind in NAMES for name, _, of in _COSTS}
 
 
-def _mean(outcomes: Outcomes) -> float:
-    values = list(chain.from_iterable(outcomes.values()))
+def _mean(volleys: Mapping[str, Mapping[str, float]]) -> float:
+    values = list(chain.from_iterable(one.values() for one in volleys.values()))
     return sum(values) / len(values)

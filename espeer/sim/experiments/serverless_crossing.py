@@ -8,10 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from espeer.sim.experiments.estimates import Estimate
+from espeer.sim.experiments.estimates import Estimate, how_often, resampled_quantiles
 
 _RESAMPLES: Final = 2_000
-_SEED: Final = 1
 
 
 def crossing(x: Sequence[float], gains: Sequence[float]) -> float | None:
@@ -32,23 +31,27 @@ def crossing(x: Sequence[float], gains: Sequence[float]) -> float | None:
 
 
 def crossing_of_medians(
-    x: Sequence[float], one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]
+    x: Sequence[float], one: Sequence[Sequence[Sequence[float]]], other: Sequence[Sequence[Sequence[float]]]
 ) -> Estimate | None:
     """Return from which value on the median of ``one`` is the lower, with its 95 % interval; None where it is not at the last.
 
-    :param one, other: what was measured at each value; the same questions in the same order. These are drawn, for the interval.
+    :param one, other: what was measured at each value, by volley; the same questions in the same order. Volleys are drawn as a
+        whole, for the interval.
     """
-    whole = crossing(x, [float(np.median(b) - np.median(a)) for a, b in zip(one, other, strict=True)])
+    whole = crossing(x, [_median(b) - _median(a) for a, b in zip(one, other, strict=True)])
     if whole is None:
         return None
-    rng = np.random.default_rng(_SEED)
-    resampled = [np.zeros(_RESAMPLES) for _ in x]
-    for place, (a, b) in enumerate(zip(one, other, strict=True)):
-        drawn = rng.integers(0, len(a), (_RESAMPLES, len(a)))
-        resampled[place] = np.median(np.asarray(b)[drawn], axis=1) - np.median(np.asarray(a)[drawn], axis=1)
+    resampled = []
+    for a, b in zip(one, other, strict=True):
+        often = how_often(len(a), _RESAMPLES)
+        resampled.append(resampled_quantiles(b, 0.5, often) - resampled_quantiles(a, 0.5, often))
     found = [crossing(x, [float(gains[number]) for gains in resampled]) for number in range(_RESAMPLES)]
     low, high = np.percentile([x[-1] if value is None else value for value in found], [2.5, 97.5])
-    return Estimate(whole, float(low), float(high), min(map(len, one)))
+    return Estimate(whole, min(whole, float(low)), max(whole, float(high)), min(map(len, one)))
+
+
+def _median(volleys: Sequence[Sequence[float]]) -> float:
+    return float(np.median(np.concatenate([np.asarray(one, float) for one in volleys])))
 
 
 def breaks_even(fixed_of_one: float, per_use_of_one: float, fixed_of_other: float, per_use_of_other: float) -> float | None:

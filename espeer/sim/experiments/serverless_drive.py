@@ -93,9 +93,10 @@ async def measure(
             "spread": spread,
             "delivery_ms": _delivery(deployment),
             "busy": {
-                name: {priority: round((after[name][priority] - spent) / seconds, 5) for priority, spent in shares.items()}
+                name: {priority: round(after[name][priority] - spent, 3) for priority, spent in shares.items()}
                 for name, shares in before.items()
             },
+            "seconds": round(seconds, 3),
             "quiet": noise,
             "query_bytes": asking.beyond(noise) / len(asked),
             "lesson_bytes": taught.beyond(noise) / len(trace.again),
@@ -212,32 +213,36 @@ async def _volleys(deployment: Deployment, trace: Trace, load: Load) -> list[Ask
     """Ask what comes, when it comes, but not before what came last is answered."""
     asked: list[Asked] = []
     began = trio.current_time()
-    for volley in trace.volleys[load]:
+    for number, volley in enumerate(trace.volleys[load]):
         await trio.sleep_until(began + volley.at)
         async with trio.open_nursery() as nursery:
             for question in volley.questions:
-                nursery.start_soon(_ask, deployment, question, load, asked)
+                nursery.start_soon(_ask, deployment, question, load, number, asked)
     return asked
 
 
 async def _one_by_one(deployment: Deployment, questions: Sequence[Question], phase: str) -> list[Asked]:
     asked: list[Asked] = []
-    for question in questions:
-        await _ask(deployment, question, phase, asked)
+    for number, question in enumerate(questions):
+        await _ask(deployment, question, phase, number, asked)
     return asked
 
 
-async def _ask(deployment: Deployment, question: Question, phase: str, asked: list[Asked]) -> None:
+async def _ask(deployment: Deployment, question: Question, phase: str, volley: int, asked: list[Asked]) -> None:
     device, incident = deployment.devices[question.device], question.incident
     key = f"{device.name} {incident.id}"
     try:
         told: dict[str, Any] = await device.ask("ask", question=f"{incident.question} {WORDS[phase]}", max_tokens=_TOKENS)
     except EspeerError:
-        asked.append({"key": key, "phase": phase, "answered": False, "ttft_ms": None, "timing": {}, "found": False})
+        asked.append(
+            {"key": key, "volley": volley, "phase": phase, "answered": False, "ttft_ms": None, "timing": {}, "found": False}
+        )
         return
     found = any(tells_of(hit["text"], question.code) for hit in told["experiences"])
     timing, ttft_ms = told["timing"], told["ttft_ms"]
-    asked.append({"key": key, "phase": phase, "answered": True, "ttft_ms": ttft_ms, "timing": timing, "found": found})
+    asked.append(
+        {"key": key, "volley": volley, "phase": phase, "answered": True, "ttft_ms": ttft_ms, "timing": timing, "found": found}
+    )
 
 
 async def _busy(deployment: Deployment) -> dict[str, dict[str, float]]:

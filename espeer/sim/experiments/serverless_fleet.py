@@ -176,7 +176,8 @@ async def _configure(kind: Kind, nodes: Sequence[Node], proxies: Proxies, nurser
         if node.holds:
             port = await nursery.start(proxies.open, node.name)
             node.options += ["--announce", f"/ip4/{HOST}/tcp/{port}"]
-            node.options += ["--role", "server" if kind == "server" else "peer"]
+            # nobody asks the server's own model: what it prepared for answers would be for nothing, at the clients' cost
+            node.options += ["--role", "server", "--no-warming"] if kind == "server" else ["--role", "peer"]
             node.options += [part for address in known for part in ("--bootstrap", address)]
             known.append(f"/ip4/{HOST}/tcp/{port}/p2p/{node.peer_id}")
         else:

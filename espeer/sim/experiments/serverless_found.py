@@ -19,11 +19,12 @@ PARTS: Final = ("recall", "network", "classify", "pack", "queue", "prefill")
 class Asked(TypedDict):
     """A question that came.
 
-    ``key`` names it in the trace, ``phase`` says when it came. Where it was not answered, ``ttft_ms`` is None. ``found``:
-    what was learnt about it stood in the prompt.
+    ``key`` names it in the trace, ``phase`` says when it came, ``volley`` with which others. Where it was not answered,
+    ``ttft_ms`` is None. ``found``: what was learnt about it stood in the prompt.
     """
 
     key: str
+    volley: int
     phase: str
     answered: bool
     ttft_ms: float | None
@@ -50,7 +51,7 @@ class Piece(TypedDict):
     """What came of a trace.
 
     :ivar delivery_ms: of each record, from its making to its being stored on the last node that stores it.
-    :ivar busy: by node, the share of the trace's time that its model worked, by priority.
+    :ivar busy: by node, the seconds that its model worked during the trace, by priority; ``seconds`` is how long that was.
     :ivar quiet: bytes a second that go over the network while nothing is asked or learnt.
     :ivar query_bytes, lesson_bytes: bytes of a question, of a lesson, beyond that, until all replicas hold it.
     :ivar stored: by node, bytes of the records that it holds.
@@ -64,6 +65,7 @@ class Piece(TypedDict):
     spread: list[Spread]
     delivery_ms: list[float]
     busy: dict[str, dict[str, float]]
+    seconds: float
     quiet: float
     query_bytes: float
     lesson_bytes: float
@@ -106,6 +108,13 @@ class Measured:
             if one["phase"] == load
         }
 
-    def waits(self, kind: Kind, delay: int, load: str) -> dict[str, list[float]]:
-        """Return the times to the first token in milliseconds, of what was answered."""
-        return {key: [one["ttft_ms"]] for key, one in self.asked(kind, delay, load).items() if one["ttft_ms"] is not None}
+    def waits(self, kind: Kind, delay: int, load: str) -> dict[str, dict[str, float]]:
+        """Return the times to the first token in milliseconds, of what was answered.
+
+        By volley, and there by question: questions that come together wait for each other, so a volley is drawn as a whole.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for key, one in self.asked(kind, delay, load).items():
+            if one["ttft_ms"] is not None:
+                found.setdefault(f"{key.split()[0]} {one['volley']}", {})[key] = one["ttft_ms"]
+        return found

@@ -1,6 +1,6 @@
 """The report of the experiment "serverless or server" as it grows (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +31,16 @@ class Page:
         """Take in the mean of what came of each question, or run; return its estimate."""
         self.figures.append(measured(name, outcomes, better=better))
         return self.figures[-1].estimate
+
+
+def of_both(
+    one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return what was waited for the questions that both answered, by volley, in the same order."""
+    both = {volley: sorted(one[volley].keys() & other[volley].keys()) for volley in sorted(one.keys() & other.keys())}
+    return tuple(
+        {volley: [side[volley][key] for key in keys] for volley, keys in both.items() if keys} for side in (one, other)
+    )  # type: ignore[return-value] # of two there are two
 
 
 def line(label: str, estimates: Sequence[Estimate]) -> Line:

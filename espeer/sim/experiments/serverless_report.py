@@ -6,7 +6,7 @@ from espeer.sim.experiments import serverless_costs
 from espeer.sim.experiments.estimates import Estimate, difference, mean, quantile
 from espeer.sim.experiments.report import Plot, Report, Table, shown, signed
 from espeer.sim.experiments.serverless_found import PARTS, Kind, Measured
-from espeer.sim.experiments.serverless_page import NAMES, Page, line
+from espeer.sim.experiments.serverless_page import NAMES, Page, line, of_both
 from espeer.sim.experiments.settings import Serverless
 
 _SHARES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -47,15 +47,14 @@ def _first_tokens(page: Page, load: str) -> None:
         cells = []
         waits = {kind: page.found.waits(kind, delay, load) for kind in NAMES}
         for kind, answered in waits.items():
-            values = [value for one in answered.values() for value in one]
-            page.measure(f"{kind}.{load}.{delay}ms.ttft_mean", answered, "lower")
+            values = {volley: [*one.values()] for volley, one in answered.items()}
+            page.measure(f"{kind}.{load}.{delay}ms.ttft_mean", values, "lower")
             for name, share in _SHARES.items():
                 estimate = page.note(f"{kind}.{load}.{delay}ms.ttft_{name}", quantile(values, share), "lower")
                 lines.setdefault((kind, name), []).append(estimate)
                 cells.append(shown(estimate, digits=0))
-        both = waits["p2p"].keys() & waits["server"].keys()
-        gain = difference(*({key: waits[kind][key] for key in both} for kind in ("server", "p2p")))
-        rows.append((str(delay), str(len(both)), *cells, signed(gain, digits=0)))
+        p2p, server = of_both(waits["p2p"], waits["server"])
+        rows.append((str(delay), str(sum(map(len, p2p.values()))), *cells, signed(difference(server, p2p), digits=0)))
     columns = [f"{NAMES[kind]} {name}" for kind in NAMES for name in _SHARES]
     page.tables.append(
         Table(
@@ -135,17 +134,16 @@ def _spread(page: Page) -> None:
     for delay in page.settings.delays:
         cells = []
         for kind in NAMES:
-            spread = {
-                f"{seed} {one['item']}": [one["seconds"]]
+            every = {
+                f"{seed} {one['item']}": one["seconds"]
                 for _, seed, piece in page.found.of(kind, delay)
                 for one in piece["spread"]
-                if one["seconds"] is not None
             }
-            if spread:
-                cells.append(shown(page.measure(f"{kind}.{delay}ms.spread_s", spread, "lower"), digits=2))
-            else:
-                cells.append("never in 60 s")
-            arrived = [value for _, _, piece in page.found.of(kind, delay) for value in piece["delivery_ms"]]
+            spread = {key: [seconds] for key, seconds in every.items() if seconds is not None}
+            late = f"{len(every) - len(spread)} of {len(every)} not in 60 s" if len(spread) < len(every) else ""
+            known = shown(page.measure(f"{kind}.{delay}ms.spread_s", spread, "lower"), digits=2) if spread else ""
+            cells.append("; ".join(filter(None, (known, late))))
+            arrived = {str(seed): piece["delivery_ms"] for _, seed, piece in page.found.of(kind, delay)}
             cells.append(shown(page.note(f"{kind}.{delay}ms.delivery_ms_p50", quantile(arrived, 0.5), "lower"), digits=0))
         rows.append((str(delay), *cells))
     columns = [
@@ -169,7 +167,15 @@ def _notes(page: Page) -> tuple[str, ...]:
         "a killed process's connections are reset at once; a hung one's stand, as after a power cut, until time is up",
         "right or wrong is asked apart from the time to first token, by choosing among four",
         "at the first delay replicas of lessons that were told again in other words are refined, one node after the other",
+        "of the network only the delay is there: no loss, no narrow links, no relays, no machine that is switched off for long",
+        "every experience fits into each peer's cache of states; of thousands a peer would read most anew, as clients do here",
+        "a recall from the server takes three round trips: two agree on a protocol for the stream, one asks",
+        "intervals: questions of one burst are drawn as a whole, and all runs of a seed for shares of time and costs",
+        f"of {len(page.settings.seeds)} seeds an interval is about the range of them",
     ]
+    unanswered = sum(not one["answered"] for kind in NAMES for _, _, piece in page.found.of(kind) for one in piece["asked"])
+    if unanswered:
+        notes.append(f"{unanswered} questions were not answered in time; they are in no time to first token")
     if few < _FEW:
         notes.append(f"of {few} questions a 99th percentile is about the longest wait")
     return tuple(notes)

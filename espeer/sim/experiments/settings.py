@@ -174,7 +174,7 @@ class Serverless(Settings):
     :ivar calm: seconds without work after which models count as prepared for what was learnt.
     :ivar quiet: seconds for which the network is listened to while nothing happens.
     :ivar outages: the round trip, in milliseconds, at which nodes are lost.
-    :ivar lost: which, and how, one after the other: a device of peer to peer or the server, killed (SIGKILL) or hung (SIGSTOP).
+    :ivar lost: what, and how, one after the other: a peer, the server or a client, killed (SIGKILL) or hung (SIGSTOP).
     """
 
     MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"delays", "outages", "lost"}
@@ -189,7 +189,7 @@ class Serverless(Settings):
     calm: float = number(0, 60, 5.5)
     quiet: float = number(0.1, 60, 3.0)
     outages: int = number(0, 2000, 50)
-    lost: tuple[str, ...] = texts("peer killed|server killed|server hung", 3, ("peer killed", "server killed", "server hung"))
+    lost: tuple[str, ...] = texts("(peer|server|client) (killed|hung)", 6, ("peer killed", "server killed", "server hung"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espeer.sim.experiments.estimates import Discordant, apart, calibration_error, difference, discordant, mean
+from espeer.sim.experiments.estimates import Discordant, apart, calibration_error, difference, discordant, mean, quantile
 from espeer.sim.experiments.report import paired, shown
 
 OUTCOMES = st.dictionaries(
@@ -48,6 +48,16 @@ def test_what_is_paired_is_compared_in_pairs() -> None:
     assert gain.low == 0
     with pytest.raises(ValueError, match="same questions"):
         difference(one, {"1": [1.0]})
+
+
+def test_a_quantile_is_the_surer_the_more_was_drawn_and_not_the_more_came_together() -> None:
+    alone = {str(number): [float(number)] for number in range(100)}
+    together = {str(number): [float(one) for one in range(100) if one // 10 == number] for number in range(10)}
+    one, other = quantile(alone, 0.5), quantile(together, 0.5)
+    assert (one.value, one.of) == (other.value, 10 * other.of) == (49.5, 100)
+    assert one.low == pytest.approx(40, abs=2)
+    assert one.high == pytest.approx(60, abs=2)
+    assert other.high - other.low > 2 * (one.high - one.low)
 
 
 def test_mcnemar_is_the_binomial_test() -> None:

@@ -86,8 +86,8 @@ def test_the_least_value_from_which_there_is_a_gain(gains: tuple[float, ...], ex
 
 
 def test_medians_cross_with_an_interval() -> None:
-    one = [[10.0, 11, 12, 13, 14]] * 3
-    other = [[value + more for value in one[0]] for more in (-5, 5, 15)]
+    one = [[[10.0], [11.0], [12.0], [13.0], [14.0]]] * 3
+    other = [[[value + more for value in volley] for volley in one[0]] for more in (-5, 5, 15)]
     found = crossing_of_medians((0, 10, 20), one, other)
     assert found is not None
     assert found.value == 5
@@ -118,9 +118,17 @@ def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -
         return {
             "model": "fake",
             "asked": [
-                Asked(key=f"n{q.device} {q.incident.id}", phase=load, answered=True, ttft_ms=ttft_ms, timing=timing, found=True)
+                Asked(
+                    key=f"n{q.device} {q.incident.id}",
+                    volley=number,
+                    phase=load,
+                    answered=True,
+                    ttft_ms=ttft_ms,
+                    timing=timing,
+                    found=True,
+                )
                 for load in loads
-                for volley in trace.volleys[load]  # type: ignore[index]
+                for number, volley in enumerate(trace.volleys[load])  # type: ignore[index]
                 for q in volley.questions
             ],
             "checked": [
@@ -128,7 +136,8 @@ def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -
             ],
             "spread": [{"item": lesson.incident.id, "seconds": 1.5} for lesson in trace.learnt],
             "delivery_ms": [3.0, 4.0],
-            "busy": {name: {"interactive": 0.1, "distil": 0.1, "refine": 0.0, "warm": 0.0} for name in nodes},
+            "busy": {name: {"interactive": 2.0, "distil": 2.0, "refine": 0.0, "warm": float(kind == "p2p")} for name in nodes},
+            "seconds": 20.0,
             "quiet": 1.0,
             "query_bytes": 100.0 if kind == "server" else 0.0,
             "lesson_bytes": 500.0 if kind == "server" else 900.0,
@@ -139,7 +148,7 @@ def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -
     async def fail(kind: Kind, victim: int | None, how: How, trace: Trace, **_: object) -> Failed:
         made.append((kind, victim, how, trace))
         asked = [
-            Asked(key="n1 x", phase=phase, answered=phase != "down", ttft_ms=None, timing={}, found=False)
+            Asked(key="n1 x", volley=0, phase=phase, answered=phase != "down", ttft_ms=None, timing={}, found=False)
             for phase in ("before", "down", "after")
         ]
         return {"asked": asked, "outage": 2.0, "outage_spread": None, "recovered": 3.0}
@@ -164,16 +173,17 @@ def test_both_go_through_the_same_and_the_report_says_where_they_cross(tmp_path:
     assert figures["p2p.refining_s"] == pytest.approx(0.6)
     assert figures["server.server_killed.down.answered"] == 0
     tables = {table.title: table.rows for table in report.tables}
-    assert ("bytes over the network", "from 4.0 questions for each experience") in tables[
-        "Where peer to peer becomes the better"
-    ]
+    assert (
+        "bytes over the network, but for what flows while nothing happens",
+        "from 4.0 questions for each experience",
+    ) in tables["Where peer to peer becomes the better"]
     assert tables["How long an outage lasts"][1][3] == "not in 60 s"
-    waits = next(rows for title, rows in tables.items() if title.startswith("Questions that make up for 0.15 s"))
+    waits = next(rows for title, rows in tables.items() if title.startswith("Questions that make up for 0.65 s"))
     assert [row[:2] + row[3:] for row in waits] == [
         ("idle", "0", "never"),
-        ("idle", "100", "1.6"),
+        ("idle", "100", "6.8"),
         ("bursty", "0", "never"),
-        ("bursty", "100", "1.6"),
+        ("bursty", "100", "6.8"),
     ]
     assert (tmp_path / "small-ttft-idle.svg").exists()
 
