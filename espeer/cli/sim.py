@@ -88,7 +88,8 @@ def run(
 def compare(before: Path, after: Path, /, *, json: bool = False) -> None:
     """Say what got better or worse from one experiment's result to another's, beyond noise.
 
-    Where both asked the same questions they are compared pair by pair; else their 95 % intervals must not touch.
+    Where both asked the same questions they are compared pair by pair; else their 95 % intervals must not touch. Of fewer than
+    6 questions, or runs, nothing is said. Of many figures one in 20 differs by chance.
 
     Example: espeer sim compare results/before/result.json results/after/result.json
 

@@ -9,8 +9,10 @@ from espeer.sim.experiments import estimates
 from espeer.sim.experiments.estimates import Estimate
 from espeer.sim.experiments.report import FORM
 
-Verdict = Literal["better", "worse", "changed", "no difference seen", "not comparable"]
+Verdict = Literal["better", "worse", "changed", "no difference seen", "too few to say", "not comparable"]
 
+LEAST: Final = 6
+"""Of fewer pairs nothing is said: that all of five go the same way happens by chance once in 16 times, too often for 95 %."""
 _PAIRED: Final = "pairs"
 _APART: Final = "intervals"
 
@@ -56,6 +58,8 @@ def _change(name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any
     else:
         difference = Estimate(other.value - one.value, other.low - one.high, other.high - one.low, min(one.of, other.of))
         by, apart = _APART, one.high < other.low or other.high < one.low
+    if min(one.of, other.of) < LEAST and one.value != other.value:
+        return Change(name, one, other, difference, by, "too few to say")
     return Change(name, one, other, difference, by, _verdict(difference.value, apart=apart, better=after["better"]))
 
 

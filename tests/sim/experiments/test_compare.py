@@ -30,6 +30,9 @@ def outcomes(right: int, of: int = 100, prefix: str = "") -> dict[str, list[floa
         (outcomes(50), outcomes(50), "higher", "pairs", "no difference seen"),
         (outcomes(50), outcomes(60, prefix="o"), "higher", "intervals", "no difference seen"),
         (outcomes(20), outcomes(80, prefix="o"), "higher", "intervals", "better"),
+        (outcomes(0, of=5), outcomes(5, of=5), "higher", "pairs", "too few to say"),
+        (outcomes(0, of=6), outcomes(6, of=6), "higher", "pairs", "better"),
+        (outcomes(5, of=5), outcomes(5, of=5), "higher", "pairs", "no difference seen"),
     ],
 )
 def test_verdicts(before: dict[str, list[float]], after: dict[str, list[float]], better: Better, by: str, verdict: str) -> None:
