@@ -108,7 +108,7 @@ async def _answered(settings: Native, work: Work, engines: Engines, found: Found
 
     async def ask(one: _Ask) -> Answered:
         engine, name = (engines.kept, "states") if one.way == "states" else (engines.anew, "text")
-        key = f"choose {name} {one.item.id} {named(one.notes)}"
+        key = f"choose {name} by {method} {one.item.id} {named(one.notes)}"
         right = await work.once(key, partial(choose, engine, one.item, one.notes, method))
         return Answered(found.source.name, one.seed, one.item.id, one.k, one.way, right)
 
