@@ -29,8 +29,12 @@ sim-quick: install
 	$(BIN)/espeer sim run simulations/*.toml --quick --json
 
 # what is done is kept in results/, so both can be stopped and gone on with
+# those that run many nodes as processes keep the model that their files name: MODEL may be too large for so many
+FLEETS := $(addprefix simulations/experiments/,scale.toml serverless.toml)
 experiments: install
-	$(BIN)/espeer sim run simulations/experiments/*.toml $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')
+	$(BIN)/espeer sim run $(filter-out $(FLEETS),$(wildcard simulations/experiments/*.toml)) \
+	  $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')
+	$(BIN)/espeer sim run $(FLEETS)
 
 experiments-quick: install
 	$(BIN)/espeer sim run simulations/experiments/*.toml --quick
