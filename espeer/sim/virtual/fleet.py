@@ -75,6 +75,7 @@ class Fleet:
     """The nodes of a simulation.
 
     :param nursery: where they live.
+    :ivar failed: how many lessons and questions came to nothing: their node failed, or went meanwhile.
     """
 
     def __init__(self, plan: Plan, profile: Profile, nursery: trio.Nursery) -> None:
@@ -88,6 +89,7 @@ class Fleet:
         self._machine = Machine(plan.cores, profile.threads)
         self._nursery = nursery
         self._born = 0
+        self.failed = 0
 
     def new(self) -> Member:
         """Make a member that is not up yet."""
@@ -155,7 +157,9 @@ class Fleet:
         try:
             yield
         except EspeerError as error:
+            self.failed += 1
             log.warning(what, node=member.name, reason=str(error))
         except RuntimeError:  # what a node raises that is not open any more
             if member in self.up:
                 raise
+            self.failed += 1

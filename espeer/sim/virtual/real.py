@@ -79,14 +79,13 @@ def perform(plan: Plan, model: str) -> dict[str, Any]:
 def _work(plan: Plan, devices: Sequence[Device]) -> list[float]:
     """Do what the plan says at its time; return the milliseconds to the first token of each answer."""
     began = time.monotonic()
-    asked: list[Future[Any]] = []
+    done: list[tuple[str, Future[Any]]] = []
     with ThreadPoolExecutor(max_workers=64) as pool:
         for event in events(plan):
             time.sleep(max(0.0, began + event.at - time.monotonic()))
-            doing = pool.submit(_do, devices[int(event.pick * len(devices))], event)
-            if event.what == "ask":
-                asked.append(doing)
-    return [one.result()["ttft_ms"] for one in asked]
+            done.append((event.what, pool.submit(_do, devices[int(event.pick * len(devices))], event)))
+    found = [(what, one.result()) for what, one in done]  # what failed is raised here
+    return [one["ttft_ms"] for what, one in found if what == "ask"]
 
 
 def _do(device: Device, event: Event) -> Any:

@@ -190,6 +190,7 @@ def _measured(fleet: Fleet, *, began: float, before: Mapping[str, int], equal: b
             "ttft_p50_ms": measure.percentile(asks, 0.5),
             "ttft_p99_ms": measure.percentile(asks, 0.99),
             "asks": len(asks),
+            "failed": fleet.failed,
             "simulated_s": round(trio.current_time() - began, 1),
             "bytes_per_node_hour": round((after["sent"] - before["sent"]) / nodes / hours),
             "control_bytes_per_node_hour": round((after["control"] - before["control"]) / nodes / hours),
