@@ -22,7 +22,9 @@ _COUNTED: Final = (
     "other work of a node than its model's takes no simulated time, but for hop_ms per message and answer_ms per answer; "
     "duplicate work is counted in condensates, as the fake model words them"
 )
-_LEFT_OUT: Final = "links have a delay, a rate and loss, but nothing queues on them; TCP's slow start, NATs, relays and slow disks are left out"
+_LEFT_OUT: Final = (
+    "links have a delay, a rate and loss, but nothing queues on them; no slow start, no NATs, no relays, no disks"
+)
 _KEPT: Final[Mapping[str, Better]] = {
     "missed": "lower",
     "failed": "lower",
