@@ -14,7 +14,6 @@ from typing import Final
 from espeer.errors import ConfigError
 from espeer.lifecycle import condense, distil
 from espeer.llm.engine import Engine
-from espeer.llm.shared import shared_model
 from espeer.recall import Recall
 from espeer.sim.experiments import ablation_report, questions
 from espeer.sim.experiments.ablation_report import AGAIN, NEW, PLAIN, Asked, Group, Made, Outcome, Ranked
@@ -23,6 +22,7 @@ from espeer.sim.experiments.manners import CONDENSING, CURRENT, DISTILLING, Vari
 from espeer.sim.experiments.metered import Metered
 from espeer.sim.experiments.pupil import Pupil, interaction, recalling, to_the_point
 from espeer.sim.experiments.questions import Item, Split
+from espeer.sim.experiments.remembering import remembering
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.settings import Ablation
 from espeer.sim.experiments.work import Work
@@ -37,7 +37,7 @@ async def run(settings: Ablation, work: Work) -> Report:
         if CURRENT not in names or not set(names) <= set(known):
             raise ConfigError(f"give {CURRENT!r} and any of {', '.join(name for name in known if name != CURRENT)}")
     splits = {subject: _splits(settings, work, subject) for subject in settings.subjects}
-    async with shared_model(settings.model or None) as engine:
+    async with remembering(settings.model or None, work) as engine:
         rest = _not_asked(work, settings.subjects[0], splits[settings.subjects[0]].values())
         pupil = await Pupil.of(engine, work, rest, support=settings.support)
         asked, ranked = [], []

@@ -1,8 +1,8 @@
 """An engine whose model works out each thing once: what it said is kept in an experiment's journal.
 
 Real nodes keep what they hold in folders and send it to each other. An experiment of such nodes that was stopped goes through
-all of it again, and this makes that quick: only the model's work takes long. For the same reason two deployments that show the
-model the same prompt cost one evaluation.
+all of it again, and this makes that quick: only the model's work takes long. For the same reason two deployments, or two values
+of a setting, that show the model the same prompt cost one evaluation.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -52,9 +52,9 @@ class Remembering(Engine):
 
 
 @asynccontextmanager
-async def remembering(model: str | None, work: Work) -> AsyncIterator[Remembering]:
+async def remembering(model: Model | str | None, work: Work) -> AsyncIterator[Remembering]:
     """Load a model for several nodes, as :func:`espeer.shared_model`, whose work the journal keeps."""
-    loaded = await load_model(model)
+    loaded = await load_model(model) if model is None or isinstance(model, str) else model
     try:
         async with background() as nursery:
             engine = Remembering(loaded, work)

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Final
 
 from espeer.lifecycle.choice import Method
-from espeer.llm.shared import shared_model
 from espeer.recall import Recall
 from espeer.sim.experiments import grid, questions
 from espeer.sim.experiments.estimates import Outcomes
 from espeer.sim.experiments.grid import Grid, K
 from espeer.sim.experiments.pupil import Pupil, recalling
 from espeer.sim.experiments.questions import Item, Split
+from espeer.sim.experiments.remembering import remembering
 from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, line, measured, paired, shown
 from espeer.sim.experiments.settings import Sensitivity
 from espeer.sim.experiments.work import Work
@@ -42,7 +42,7 @@ async def run(settings: Sensitivity, work: Work) -> Report:
     """Do what is not done, and return what all of it came to."""
     found = await grid.search(settings, work)
     splits = {subject: _splits(settings, work, subject) for subject in settings.subjects}
-    async with shared_model(settings.model or None) as engine:
+    async with remembering(settings.model or None, work) as engine:
         first = splits[settings.subjects[0]]
         pupil = await Pupil.of(engine, work, questions.never_tested(first.values()), support=settings.support)
         asked = {subject: await _subject(settings, pupil, subject, splits[subject]) for subject in settings.subjects}

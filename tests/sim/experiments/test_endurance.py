@@ -71,7 +71,8 @@ def test_a_node_is_told_of_each_query_once_however_often_it_is_stopped(tmp_path:
     assert perform(tmp_path)["figures"] == found["figures"]  # all is in the journal
 
 
-def test_a_journal_without_its_node_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gone", ["node-1", "work.db"])
+def test_neither_journal_nor_node_is_gone_on_with_alone(gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put = Journal.put
 
     def stop(self: Journal, key: str, result: object) -> None:
@@ -82,7 +83,11 @@ def test_a_journal_without_its_node_is_not_gone_on_with(tmp_path: Path, monkeypa
     monkeypatch.setattr(Journal, "put", stop)
     with pytest.raises(KeyboardInterrupt):
         perform(tmp_path)
-    shutil.rmtree(tmp_path / "node-1")
+    if gone == "work.db":
+        for path in tmp_path.glob("work.db*"):
+            path.unlink()
+    else:
+        shutil.rmtree(tmp_path / gone)
     with pytest.raises(InputError, match="is not the folder of the node"):
         perform(tmp_path)
 

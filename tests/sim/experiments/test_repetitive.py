@@ -166,5 +166,5 @@ def test_tables_tell_what_came_back_from_what_is_new() -> None:
     assert [row[4] for row in pairs.rows] == ["1 / 0", "1 / 0", "0 / 0"]
     assert pairs.rows[0][3].startswith("+0.333")
     peers = {row[2]: row[3:] for row in confidence.rows if row[1] == "peers"}
-    assert peers["all"] == ("0.750 (0.750 to 0.750)", "0.500 (0.500 to 0.500)", "0.350")
+    assert peers["all"] == ("0.750 (2, all alike)", "0.500 (2, all alike)", "0.350")
     assert made.notes[-1].endswith("in 0 of 5 asks")
