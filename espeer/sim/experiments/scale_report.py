@@ -22,6 +22,10 @@ _COUNTED: Final = (
     "other work of a node than its model's takes no simulated time, but for hop_ms per message and answer_ms per answer; "
     "duplicate work is counted in condensates, as the fake model words them"
 )
+_SELDOM: Final = (
+    "every fleet learns and is asked the same in all: of many nodes each is asked seldom, and has read less of what it recalls; "
+    "that, and not the network, is what the first token shows"
+)
 _LEFT_OUT: Final = (
     "links have a delay, a rate and loss, but nothing queues on them; no slow start, no NATs, no relays, no disks"
 )
@@ -69,12 +73,13 @@ def make(settings: Scale, costs: Profile, found: Found, pairs: Sequence[Mapping[
         _STAND_INS,
         _COUNTED,
         _LEFT_OUT,
+        _SELDOM,
         "longest: of all records and nodes, so also of those that were cut off; all hold all after: from the last record made",
         "failed: lessons and questions of a node that went meanwhile, or did not manage in time",
         "what a model has read is kept for later, but not prepared in idle time"
         if not settings.warming
         else "models prepare in idle time",
-        f"of {len(settings.seeds)} seeds an interval is about the range of them",
+        f"of {len(settings.seeds)} runs with a seed each an interval is about the range of them",
         f"where the nodes did not come to hold the same in time: {_unequal(found)}",
     ]
     if pairs:

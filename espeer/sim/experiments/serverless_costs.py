@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Final
 
-from espeer.sim.experiments.estimates import mean, quantile
+from espeer.sim.experiments.estimates import Estimate, mean, quantile
 from espeer.sim.experiments.report import Better, Table, shown
 from espeer.sim.experiments.serverless_crossing import breaks_even, crossing_of_medians
 from espeer.sim.experiments.serverless_found import SERVER, Kind, Piece
@@ -150,13 +150,20 @@ def _crossings(page: Page) -> None:
         found = crossing_of_medians(delays, one, other)
         if found is not None:
             page.note(f"crossing.{load}.ttft_ms", found, "lower")
-        shorter = "at no round trip that was tried" if found is None else f"from a round trip of {shown(found, digits=0)} ms"
-        rows.append((f"median time to first token, {load} load", shorter))
+        rows.append((f"median time to first token, {load} load", _since(found, delays[0])))
     cost = _costs_of(page)
     questions = breaks_even(*(cost[kind, name] for kind in NAMES for name in ("lesson_bytes", "query_bytes")))
     fewer = "never" if questions is None else f"from {questions:.1f} questions for each experience"
     rows.append(("bytes over the network, but for what flows while nothing happens", fewer))
     page.tables.append(Table("Where peer to peer becomes the better", ("", "peer to peer is the better"), tuple(rows)))
+
+
+def _since(crossing: Estimate | None, least: float) -> str:
+    if crossing is None:
+        return "at no round trip that was tried"
+    if crossing.high <= least:
+        return "at every round trip that was tried"
+    return f"from a round trip of {crossing.value:.0f} ms ({crossing.low:.0f} to {crossing.high:.0f})"
 
 
 def _made_up_for(page: Page) -> None:

@@ -171,7 +171,8 @@ def _notes(page: Page) -> tuple[str, ...]:
         "every experience fits into each peer's cache of states; of thousands a peer would read most anew, as clients do here",
         "a recall from the server takes three round trips: two agree on a protocol for the stream, one asks",
         "intervals: questions of one burst are drawn as a whole, and all runs of a seed for shares of time and costs",
-        f"of {len(page.settings.seeds)} seeds an interval is about the range of them",
+        "a client asks about each experience for the first time under the first load, and has its states under the next",
+        f"of {len(page.settings.seeds)} runs with a seed each an interval is about the range of them",
     ]
     unanswered = sum(not one["answered"] for kind in NAMES for _, _, piece in page.found.of(kind) for one in piece["asked"])
     if unanswered:

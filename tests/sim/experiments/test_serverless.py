@@ -177,6 +177,8 @@ def test_both_go_through_the_same_and_the_report_says_where_they_cross(tmp_path:
         "bytes over the network, but for what flows while nothing happens",
         "from 4.0 questions for each experience",
     ) in tables["Where peer to peer becomes the better"]
+    better = dict(tables["Where peer to peer becomes the better"])
+    assert better["median time to first token, idle load"] == "from a round trip of 5 ms (5 to 5)"
     assert tables["How long an outage lasts"][1][3] == "not in 60 s"
     waits = next(rows for title, rows in tables.items() if title.startswith("Questions that make up for 0.65 s"))
     assert [row[:2] + row[3:] for row in waits] == [
