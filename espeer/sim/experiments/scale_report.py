@@ -23,7 +23,7 @@ _COUNTED: Final = (
     "duplicate work is counted in condensates, as the fake model words them"
 )
 _SELDOM: Final = (
-    "every fleet learns and is asked the same in all: of many nodes each is asked seldom, and has read less of what it recalls; "
+    "every fleet learns and is asked the same in all; of many each is seldom asked, and has read less of what it recalls: "
     "that, and not the network, is what the first token shows"
 )
 _LEFT_OUT: Final = (
