@@ -20,7 +20,7 @@ from espeer.sim.experiments.ablation_report import AGAIN, NEW, PLAIN, Asked, Gro
 from espeer.sim.experiments.journal import digest
 from espeer.sim.experiments.manners import CONDENSING, CURRENT, DISTILLING, Variant
 from espeer.sim.experiments.metered import Metered
-from espeer.sim.experiments.pupil import Pupil, interaction, recalling, to_the_point
+from espeer.sim.experiments.pupil import Found, Pupil, interaction, recalling, to_the_point
 from espeer.sim.experiments.questions import Item, Split
 from espeer.sim.experiments.remembering import remembering
 from espeer.sim.experiments.report import Report
@@ -100,23 +100,26 @@ async def _ask_all(
     settings: Ablation, pupil: Pupil, where: str, split: Split, lessons: Mapping[str, Mapping[str, Made]]
 ) -> list[Asked]:
     test = [(NEW, item) for item in split.test] + [(AGAIN, item) for item in split.train[: settings.again]]
-    right = {PLAIN: await pupil.work.each(f"{where}: ask, {PLAIN}", test, partial(_plain, pupil))}
+    found = {PLAIN: await pupil.work.each(f"{where}: ask, {PLAIN}", test, partial(_plain, pupil))}
     for name, made in lessons.items():
         texts = [made[item.id]["text"] for item in split.train]
         with recalling(texts, pupil.engine.model.name) as recall:
             ask = partial(_ask, pupil, recall, f"ask {digest(texts)}", settings.k)
-            right[name] = await pupil.work.each(f"{where}: ask, {name}", test, ask)
-    return [Asked(item.id, of, name, one) for name, every in right.items() for (of, item), one in zip(test, every, strict=True)]
+            found[name] = await pupil.work.each(f"{where}: ask, {name}", test, ask)
+    return [
+        Asked(item.id, of, name, one["index"] == item.answer, one["recalled"])
+        for name, every in found.items()
+        for (of, item), one in zip(test, every, strict=True)
+    ]
 
 
-async def _plain(pupil: Pupil, which: tuple[str, Item]) -> bool:
+async def _plain(pupil: Pupil, which: tuple[str, Item]) -> Found:
+    return await pupil.alone(which[1])
+
+
+async def _ask(pupil: Pupil, recall: Recall, key: str, k: int, which: tuple[str, Item]) -> Found:
     item = which[1]
-    return (await pupil.alone(item))["index"] == item.answer
-
-
-async def _ask(pupil: Pupil, recall: Recall, key: str, k: int, which: tuple[str, Item]) -> bool:
-    item = which[1]
-    return (await pupil.ask(f"{key} {item.id}", item, recall, k=k))["index"] == item.answer
+    return await pupil.ask(f"{key} {item.id}", item, recall, k=k)
 
 
 async def _ranks(settings: Ablation, pupil: Pupil, split: Split, variant: str, made: Mapping[str, Made]) -> list[Ranked]:

@@ -41,12 +41,13 @@ class Made(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question's outcome: new or again, with the experiences of which variant, and whether the model was right."""
+    """A question's outcome: new or again, with which variant's experiences, whether it was right, and how many were shown."""
 
     item: str
     which: str
     variant: str
     right: bool
+    recalled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def report(settings: Ablation, outcome: Outcome, *, model: str, method: Method) 
     tables = [
         Table("Distillation: what came of the tries", _TRIES, tuple(_tries(outcome.lessons))),
         Table("Why first tries of distillation were refused: shares of them all", _REFUSED, tuple(_refused(outcome.lessons))),
-        *(_accuracy(which, right, (PLAIN, *variants)) for which in (NEW, AGAIN)),
+        *(_accuracy(which, right, outcome.asked, (PLAIN, *variants)) for which in (NEW, AGAIN)),
         _finding(settings.k, outcome, found),
     ]
     if outcome.groups:
@@ -185,14 +186,15 @@ def _refused(by_variant: Mapping[str, Mapping[str, Made]]) -> list[tuple[str, ..
     return rows
 
 
-def _accuracy(which: str, right: Mapping[tuple[str, str], Outcomes], variants: Sequence[str]) -> Table:
+def _accuracy(which: str, right: Mapping[tuple[str, str], Outcomes], asked: Sequence[Asked], variants: Sequence[str]) -> Table:
     rows = []
     current = right[CURRENT, which]
     for name in variants:
         values = right[name, which]
         cells = ("", "", "") if name == CURRENT else paired(values, current)
-        rows.append((name, str(len(values)), shown(mean(values)), *cells))
-    columns = ("variant", "questions", "share", f"over {CURRENT}", *PAIRED)
+        recalled = fmean(one.recalled for one in asked if (one.variant, one.which) == (name, which))
+        rows.append((name, str(len(values)), f"{recalled:.1f}", shown(mean(values)), *cells))
+    columns = ("variant", "questions", "shown, mean", "share", f"over {CURRENT}", *PAIRED)
     return Table(f"Share of right answers, {which}", columns, tuple(rows))
 
 

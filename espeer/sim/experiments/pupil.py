@@ -54,7 +54,7 @@ class Pupil:
     """A model that is asked and told. Each question is asked, and learnt from, once; see :class:`Work`.
 
     :ivar method: how it is asked.
-    :ivar support: tell it what is known about a question (SciQ's passage, an incident's report), not the answer alone.
+    :ivar support: tell it the sentence of what is known about a question that is most to the point, not the answer alone.
     """
 
     engine: Engine
@@ -118,9 +118,12 @@ class Pupil:
 
 
 def memory(item: Item, said: str, *, support: bool) -> str:
-    """Return a raw interaction: the question, what was said, what it was told. Cut to what a record may hold."""
+    """Return a raw interaction: the question, what was said, what it was told. Cut to what a record may hold.
+
+    It is told what is distilled, no more and no less, or the two could not be compared.
+    """
     verdict = "Right" if said == item.right else f"Wrong: the right answer is {item.right!r}"
-    text = f"Question: {item.question} Answer: {said} Outcome: {verdict}. {item.support if support else ''}".strip()
+    text = f"Question: {item.question} Answer: {said} Outcome: {verdict}. {to_the_point(item) if support else ''}".strip()
     return text.encode()[:MAX_TEXT].decode(errors="ignore")
 
 

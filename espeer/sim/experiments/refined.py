@@ -129,9 +129,10 @@ async def _refined(
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """Whether a question was answered right, and whether one of the texts that the model was shown held the answer's words."""
+    """Whether a question was answered right, whether the model was shown a text, and whether one held the answer's words."""
 
     right: bool
+    shown: bool
     told: bool
 
 
@@ -139,11 +140,12 @@ async def _ask(pupil: Pupil, k: int, about: str, asked: tuple[str, Recall | None
     """Ask with what is recalled. What is the same in two stores is shown to the model once: it remembers."""
     name, recall, item = asked
     if recall is None:
-        return _Reply((await pupil.alone(item))["index"] == item.answer, told=False)
+        return _Reply((await pupil.alone(item))["index"] == item.answer, shown=False, told=False)
     hits = (await recall.recall(item.question, k, type=None)).hits
     found = await pupil.ask(f"ask {about}, {name}: {item.id}", item, recall, k=k)
     answer = stems(item.right)
-    return _Reply(found["index"] == item.answer, told=any(answer <= stems(hit.experience.text) for hit in hits))
+    told = any(answer <= stems(hit.experience.text) for hit in hits)
+    return _Reply(found["index"] == item.answer, shown=found["recalled"] > 0, told=told)
 
 
 def _answered(
@@ -153,6 +155,7 @@ def _answered(
         name,
         test={item.id: replies[name, item.id].right for item in test},
         repeated={item.id: replies[name, item.id].right for item in train},
+        shown={item.id: replies[name, item.id].shown for item in test},
         told={item.id: replies[name, item.id].told for item in train},
         kept=one.kept if one else None,
     )

@@ -16,6 +16,7 @@ PLAIN: Final = "plain"
 FULL: Final = "full"
 _SCALES: Final[tuple[Scale, ...]] = ("raw", "normalised")
 _KINDS: Final = ("test", "repeated")
+_SHOWN: Final = "shown"
 _TOLD: Final = "told"
 _ALL: Final = "all subjects"
 _KB: Final = 1000
@@ -60,6 +61,7 @@ class Store:
 
     :ivar name: :data:`PLAIN`, :data:`FULL`, or as :func:`named`.
     :ivar test, repeated: by question, whether it was answered right: those never learnt from, and those asked again.
+    :ivar shown: by question of the test, whether the model was shown a text at all.
     :ivar told: by question that was asked again, whether a text that the model was shown held all words of the right answer.
     :ivar kept: None for the plain model, which has none.
     """
@@ -67,6 +69,7 @@ class Store:
     name: str
     test: Mapping[str, bool]
     repeated: Mapping[str, bool]
+    shown: Mapping[str, bool]
     told: Mapping[str, bool]
     kept: Kept | None
 
@@ -141,6 +144,7 @@ def report(settings: Refined, found: Sequence[Found], *, model: str, method: Met
         ),
         notes=(
             "test: questions never learnt from; repeated: the questions learnt from, asked again",
+            "test: shown something: the share for which anything was recalled; for the others no store can make a difference",
             "answer recalled: the questions asked again for which a text shown to the model held all words of the right answer",
             f"wordings asked of the model: {asked_for}; kept, because they said the same: {written}; all others are by rule",
             f"left out, because their text or their answer as a sentence of three words or more stood in a store: {leaks}",
@@ -164,7 +168,8 @@ class _Subject:
         """By question, whether it was answered right with each seed."""
         right: dict[str, list[float]] = {}
         for _, store in self.stores(name):
-            for item, one in {"test": store.test, "repeated": store.repeated, _TOLD: store.told}[kind].items():
+            kinds = {"test": store.test, "repeated": store.repeated, _SHOWN: store.shown, _TOLD: store.told}
+            for item, one in kinds[kind].items():
                 right.setdefault(item, []).append(float(one))
         return right
 
@@ -191,13 +196,15 @@ class _Subject:
         columns = (
             "store",
             *(f"{kind}, {number} questions" for kind, number in zip(_KINDS, of, strict=True)),
+            "test: shown something",
             "answer recalled",
         )
         return columns, tuple(self._accuracy(name) for name in self.names)
 
     def _accuracy(self, name: str) -> tuple[str, ...]:
-        told = "" if name == PLAIN else shown(mean(self.outcomes(name, _TOLD)))
-        return name, *(shown(mean(self.outcomes(name, kind))) for kind in _KINDS), told
+        recalled = [mean(self.outcomes(name, kind)) for kind in (_SHOWN, _TOLD)]
+        cells = ("", "") if name == PLAIN else (f"{recalled[0].value:.0%}", shown(recalled[1]))
+        return name, *(shown(mean(self.outcomes(name, kind))) for kind in _KINDS), *cells
 
     def cost(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
         columns = (

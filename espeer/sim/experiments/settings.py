@@ -42,7 +42,7 @@ class Generalised(Settings):
     :ivar share: of the questions, to learn from.
     :ivar most: the most questions of a subject.
     :ivar k: how many experiences, or interactions, go into a prompt.
-    :ivar support: tell the learner what is known about a question (SciQ's passage, an incident's report), not the answer alone.
+    :ivar support: tell the learner a sentence of what is known (SciQ's passage, an incident's report), not the answer alone.
     """
 
     MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {"subjects"}
@@ -66,7 +66,7 @@ class Repetitive(Settings):
     :ivar epochs: how often each asks, its own share of the questions each time.
     :ivar share: of a subject's questions, what a client asks in an epoch.
     :ivar k: how many experiences go into a prompt.
-    :ivar support: tell the learner what is known about a question (SciQ's passage, an incident's report), not the answer alone.
+    :ivar support: tell the learner a sentence of what is known (SciQ's passage, an incident's report), not the answer alone.
     """
 
     MORE_WORK: ClassVar[frozenset[str]] = Settings.MORE_WORK | {
@@ -229,8 +229,9 @@ class Refined(Settings):
     """What refinement does to a store in which everything stands about a hundred times (paper: "refined experience").
 
     Six questions to learn from in six wordings, eight others, and eight thresholds cost about 45 condensations for each subject
-    and seed, and 70 prompts to choose by, since many stores recall the same: 5 minutes on two cores with a model of 1.5 billion
-    parameters (4 s for a condensation, 2 s for a choice). It grows with ``train`` times the number of thresholds.
+    and seed, 24 wordings, and 70 prompts to choose by, since many stores recall the same: 7 minutes on two cores with a model
+    of 1.5 billion parameters (4 s for a condensation, 3 s for a wording, 2 s for a choice). It grows with ``train`` times the
+    number of thresholds.
 
     :ivar subjects: as for :class:`Generalised`.
     :ivar most: so many of a subject's questions are used, the same ones for every seed.
