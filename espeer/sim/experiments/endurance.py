@@ -111,6 +111,12 @@ class _Use:
 
     async def _ask_all(self, node: Node) -> None:
         await self._check(node)
+        different = list(dict.fromkeys(self._trace))
+        with self._work.phase(f"seed {self._seed}: ask without recall", len(different)) as tick:
+            for item in different:
+                await self._work.once(f"plain {item.id}", partial(self._plain, node, item))
+                tick()
+        self._busy = (await node.status()).busy_by_priority  # that work is not the node's
         turns: dict[str, int] = {}
         with self._work.phase(f"seed {self._seed}: ask and tell", len(self._trace)) as tick:
             for place, item in enumerate(self._trace):
@@ -127,14 +133,13 @@ class _Use:
             raise InputError(f"{self._folder} is not the folder of the node that this journal is about; choose another --out")
 
     async def _ask(self, node: Node, item: Item) -> Asked:
-        plain = await self._work.once(f"plain {item.id}", partial(self._plain, node, item))
         started = time.perf_counter()
         await node.recall(item.question, k=max(1, self._settings.k))
         recalled = time.perf_counter()
         choice = await node.choose(item.question, item.choices)
         return {
             "right": choice.index == item.answer,
-            "plain": plain,
+            "plain": self._work.journal.get(f"plain {item.id}"),
             "recalled": len(choice.experiences),
             "recall_ms": round((recalled - started) * 1000, 3),
             "choose_ms": round(choice.elapsed_ms, 1),

@@ -178,13 +178,14 @@ def _windows(settings: Endurance, courses: Sequence[Course]) -> Table:
                 *(f"{fmean(told['states'].get(state, 0) for told in last):.0f}" for state in STATES),
                 f"{fmean(told['store_bytes'] for told in last) / _MB:.2f}",
                 f"{p50:.1f} / {p99:.1f}",
+                f"{median(row.asked['choose_ms'] for row in rows):.0f}",
                 f"{median(row.told['learn_s'] for row in rows):.2f}",
                 f"{fmean(told['rss'] for told in last) / _MB:.0f}",
             )
         )
     columns = (
         *("queries", "right", "over no recall", *STATES),
-        *("store, MB", "recall p50 / p99, ms", "learn p50, s", "RSS, MB"),
+        *("store, MB", "recall p50 / p99, ms", "choose p50, ms", "learn p50, s", "RSS, MB"),
     )
     return Table("In the course of it", columns, tuple(lines))
 

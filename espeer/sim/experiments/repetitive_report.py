@@ -17,6 +17,9 @@ PLAIN: Final = "plain"
 ALONE: Final = "alone"
 SERVER: Final = "server"
 PEERS: Final = "peers"
+_BY_TEXT: Final = (
+    "by text that share is of the choices' mean tokens, so it is low for all: compare it, but do not take it at its word",
+)
 WAYS: Final[tuple[Way, ...]] = get_args(Way)
 _COMPARED: Final[tuple[tuple[Way, Way], ...]] = ((PEERS, PLAIN), (PEERS, ALONE), (PEERS, SERVER))
 
@@ -72,6 +75,7 @@ def report(settings: Repetitive, asked: Sequence[Asked], *, model: str, method: 
             "an epoch's questions are answered with what was known when it began; all deployments get the same ones",
             "a question is drawn as a whole for the intervals and counts once in the sign test, however often it was asked",
             "confidence is the model's share of probability for what it chose; calibration error is over 10 bins",
+            *(_BY_TEXT if method == "text" else ()),
             f"peers and clients of a server were shown the same texts, in the same order, in {same:,} of {pairs:,} asks",
         ),
     )
