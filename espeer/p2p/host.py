@@ -35,6 +35,7 @@ from espeer.p2p.names import looked_up
 from espeer.p2p.pubsub import Judge, SafePubsub
 from espeer.p2p.reception import Reception, guard_handshakes
 from espeer.p2p.router import SafeGossipSub
+from espeer.p2p.selecting import OneTrip
 
 CLOSE_SECONDS: Final = 1.5
 """How long closing may take; what is not closed by then is dropped."""
@@ -226,6 +227,7 @@ def _build(identity: Identity, gate: Gate, watch: Watch, announce: Sequence[Mult
         announce_addrs=announce or None,
         psk=psk.hex() if psk else None,
     )
+    host.multiselect_client = OneTrip()  # type: ignore[attr-defined] # the host that new_host makes has one
     network = host.get_network()
     if not isinstance(network, Network):
         raise TypeError(f"libp2p's network is a {type(network).__name__}")

@@ -169,7 +169,7 @@ def _notes(page: Page) -> tuple[str, ...]:
         "at the first delay replicas of lessons that were told again in other words are refined, one node after the other",
         "of the network only the delay is there: no loss, no narrow links, no relays, no machine that is switched off for long",
         "every experience fits into each peer's cache of states; of thousands a peer would read most anew, as clients do here",
-        "a recall from the server takes three round trips: two agree on a protocol for the stream, one asks",
+        "a recall from the server takes two round trips: one agrees on the stream's protocol, one asks",
         "intervals: questions of one burst are drawn as a whole, and all runs of a seed for shares of time and costs",
         "a client asks about each experience for the first time under the first load, and has its states under the next",
         f"of {len(page.settings.seeds)} runs with a seed each an interval is about the range of them",

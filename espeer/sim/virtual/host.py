@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PORT: Final = 4001
 _HANDSHAKE: Final = 700
 """Bytes that each side sends until a connection stands: TCP, Noise, the muxer, and libp2p's identify."""
-_SELECT: Final = 20
-"""Bytes of a name with which multistream-select, or a protocol, is offered and agreed to, about, with what is around it."""
+_SELECT: Final = 40
+"""Bytes that each side sends to agree on a protocol, without its name."""
 _DIAL_TRIPS: Final = 6
 """Round trips until a connection stands: TCP, Noise, and two each to agree on Noise and on the muxer."""
 
@@ -91,7 +91,7 @@ class Host:
         self._handlers[protocol] = handler
 
     async def new_stream(self, peer: ID, protocols: Sequence[TProtocol]) -> Stream:
-        """Open a stream: a round trip to agree on multistream-select, and one on the protocol, as py-libp2p does.
+        """Open a stream: a round trip to agree on the protocol.
 
         :raises NetworkError: there is no connection, or the other does not speak it.
         """
@@ -99,7 +99,7 @@ class Host:
         if link is None:
             raise NetworkError("there is no connection")
         other, protocol = link.other(self), protocols[0]
-        await trio.sleep(self._round_trip(link, _SELECT) + self._round_trip(link, _SELECT + len(protocol)))
+        await trio.sleep(self._round_trip(link, _SELECT + len(protocol)))
         handler = other._handlers.get(protocol)  # noqa: SLF001 - of its own class
         if not link.up or handler is None:
             raise NetworkError("the connection is lost" if handler else "protocol not supported")
