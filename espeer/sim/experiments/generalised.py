@@ -24,6 +24,7 @@ PLAIN: Final = "plain"
 MEMORY: Final = "memory"
 EXPERIENCE: Final = "experience"
 CONDITIONS: Final = (PLAIN, MEMORY, EXPERIENCE)
+_ALL: Final = "all subjects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +115,15 @@ def _outcomes(asked: Sequence[Asked], condition: str) -> dict[str, list[float]]:
 def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, method: Method) -> Report:
     figures: list[Figure] = []
     rows, pairs = [], []
+    leaks = sum(outcome.leaks for outcome in found.values())
+    if len(found) > 1:
+        found = {**found, _ALL: Outcome([one for outcome in found.values() for one in outcome.asked], leaks)}
     for subject, outcome in found.items():
         by = {condition: _outcomes(outcome.asked, condition) for condition in CONDITIONS}
         made = {condition: measured(f"{subject}.{condition}", by[condition], better="higher") for condition in CONDITIONS}
         figures += made.values()
         rows.append((subject, str(len(by[PLAIN])), *(shown(made[condition].estimate) for condition in CONDITIONS)))
         pairs += [(subject, f"experience over {other}", *paired(by[EXPERIENCE], by[other])) for other in (PLAIN, MEMORY)]
-    leaks = sum(outcome.leaks for outcome in found.values())
     columns = ("subject", "questions", *CONDITIONS)
     lines = tuple(
         line(condition, [figure.estimate for figure in figures if figure.name.endswith(f".{condition}")])

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from espeer.errors import ConfigError, InputError
-from espeer.sim.experiments import performing, settings
+from espeer.sim.experiments import generalised, performing, settings
+from espeer.sim.experiments.generalised import Asked, Outcome
 from espeer.sim.experiments.journal import Journal
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.settings import Generalised
@@ -45,6 +46,24 @@ def test_it_writes_figures_tables_and_plots(tmp_path: Path) -> None:
     assert report.tables[0].title in (tmp_path / "result.md").read_text()
     assert (tmp_path / "small.svg").read_text().startswith("<?xml")
     assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_subjects_are_also_told_together() -> None:
+    chosen = settings.parse(SCENARIO)
+    assert isinstance(chosen, Generalised)
+    asked = [
+        Asked(1, f"{subject} {number}", condition, condition == "experience" or number == 0)
+        for subject in "ab"
+        for number in range(4)
+        for condition in generalised.CONDITIONS
+    ]
+    found = {subject: Outcome([one for one in asked if one.item[0] == subject], leaks=2) for subject in "ab"}
+    made = generalised._report(chosen, found, model="m", method="letter")
+    shares, pairs = made.tables
+    assert [row[:2] for row in shares.rows] == [("a", "4"), ("b", "4"), ("all subjects", "8")]
+    assert [row[3] for row in pairs.rows if row[0] == "all subjects"] == ["6 / 0", "6 / 0"]
+    assert made.plots[0].x == ("a", "b", "all subjects")
+    assert made.notes[0].endswith(": 4")
 
 
 def test_it_goes_on_where_it_was_stopped_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
