@@ -9,6 +9,7 @@ from typing import Any, Final
 import trio
 
 from espeer.errors import EspeerError
+from espeer.p2p.remote import KEPT_SECONDS
 from espeer.sim import stores
 from espeer.sim.experiments.serverless_fleet import Deployment, Node, deployed, now
 from espeer.sim.experiments.serverless_found import Asked, Checked, Failed, How, Kind, Piece, Spread
@@ -67,11 +68,12 @@ async def measure(
         await _warm_up(deployment, trace)
         began, before = now(), await _busy(deployment)
 
-        checked = await _check(deployment, trace, 0) if whole else []
+        checked = await _check(deployment, trace, 0, since=0) if whole else []
         spread: list[Spread] = []
         for number, lessons in enumerate(trace.lessons):
+            since = trio.current_time()
             spread += [{"item": lesson.incident.id, "seconds": await _teach(deployment, lesson)} for lesson in lessons]
-            checked += await _check(deployment, trace, number + 1) if whole else []
+            checked += await _check(deployment, trace, number + 1, since=since) if whole else []
         taught, asking, nothing = _Traffic(), _Traffic(), _Traffic()
         with taught.over(deployment):  # and nobody asks meanwhile whether it is there
             for lesson in trace.again:
@@ -198,8 +200,14 @@ async def _find(
                     nursery.start_soon(look, device)
 
 
-async def _check(deployment: Deployment, trace: Trace, number: int) -> list[Checked]:
-    """Have answers chosen for all incidents, and say which are right."""
+async def _check(deployment: Deployment, trace: Trace, number: int, *, since: float) -> list[Checked]:
+    """Have answers chosen for all incidents, and say which are right.
+
+    :param since: when the last check ended, by trio's clock. What a client was told then it keeps for a while, and the questions
+        are the same; before anything was learnt it was told nothing.
+    """
+    if number > 1:
+        await trio.sleep_until(since + KEPT_SECONDS)
     found: list[Checked] = []
     for question in trace.checks[number]:
         incident = question.incident
