@@ -203,8 +203,8 @@ async def _find(
 async def _check(deployment: Deployment, trace: Trace, number: int, *, since: float) -> list[Checked]:
     """Have answers chosen for all incidents, and say which are right.
 
-    :param since: when the last check ended, by trio's clock. What a client was told then it keeps for a while, and the questions
-        are the same; before anything was learnt it was told nothing.
+    :param since: when the last check ended, by trio's clock. What a client was told then it keeps for a while, and it is asked
+        the same again; before anything was learnt it was told nothing.
     """
     if number > 1:
         await trio.sleep_until(since + KEPT_SECONDS)
