@@ -172,7 +172,7 @@ class Serverless(Settings):
     :ivar gap: mean seconds from one question, or burst, to the next.
     :ivar at_once: the questions that each device gets in a burst.
     :ivar calm: seconds without work after which models count as prepared for what was learnt.
-    :ivar quiet: seconds for which the network is listened to while nothing happens.
+    :ivar quiet: seconds for which the network is listened to while nothing happens; a repair round comes every 20.
     :ivar outages: the round trip, in milliseconds, at which nodes are lost.
     :ivar lost: what, and how, one after the other: a peer, the server or a client, killed (SIGKILL) or hung (SIGSTOP).
     """
