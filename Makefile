@@ -28,16 +28,17 @@ sim: install
 sim-quick: install
 	$(BIN)/espeer sim run simulations/*.toml --quick --json
 
-# what is done is kept in results/, so both can be stopped and gone on with
-# those that run many nodes as processes keep the model that their files name: MODEL may be too large for so many
-FLEETS := $(addprefix simulations/experiments/,scale.toml serverless.toml)
+# What is done is kept in results/, so both can be stopped and gone on with. MODEL is for those about what a model answers; the
+# others are about time, bytes and long use, and take the default model.
+ANSWERS := generalised generalised-subjects repetitive refined ablation
+EXPERIMENTS := $(wildcard simulations/experiments/*.toml)
+
 experiments: install
-	$(BIN)/espeer sim run $(filter-out $(FLEETS),$(wildcard simulations/experiments/*.toml)) \
-	  $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')
-	$(BIN)/espeer sim run $(FLEETS)
+	$(BIN)/espeer sim run $(ANSWERS:%=simulations/experiments/%.toml) $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)')
+	$(BIN)/espeer sim run $(filter-out $(ANSWERS:%=simulations/experiments/%.toml),$(EXPERIMENTS)) $(if $(DATA),--data '$(DATA)')
 
 experiments-quick: install
-	$(BIN)/espeer sim run simulations/experiments/*.toml --quick
+	$(BIN)/espeer sim run $(EXPERIMENTS) --quick
 
 lint: install
 	$(BIN)/ruff format --check .
