@@ -11,8 +11,9 @@ DOCS_INSTALLED := .venv/docs-installed
 demo: install
 	$(BIN)/espeer demo
 
+# two at a time: many tests wait for processes that they started
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python -m benchmarks.bm25 $(BENCH)

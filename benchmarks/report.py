@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from espeer.llm.cores import processor
+
 _PACKAGES = ("numpy", "rank-bm25", "bm25s", "numba", "scipy", "tantivy", "PyStemmer")
 
 
@@ -59,9 +61,6 @@ class Figure:
 
 def machine() -> dict[str, Any]:
     """Return what the figures depend on besides espeer."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
     versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
@@ -69,7 +68,7 @@ def machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
     return {
-        "processor": processor,
+        "processor": processor(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),

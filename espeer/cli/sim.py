@@ -134,7 +134,7 @@ def _experiment(
     from espeer.sim.experiments.performing import perform  # noqa: PLC0415 - no other command needs what it imports
 
     console.print(f"[bold]{settings.name}[/]: {escape(settings.about)}")
-    options = "".join([f" --model {settings.model}" if settings.model else "", " --data DIR" if data else ""])
+    options = "".join([f" --model {Path(settings.model).name}" if settings.model else "", " --data DIR" if data else ""])
     command = f"espeer sim run {path}{' --quick' if quick else ''}{options}"
     folder = out / (f"{settings.name}-quick" if quick else settings.name)
     report = perform(settings, folder=folder, data=data, command=command, console=console)

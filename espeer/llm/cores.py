@@ -1,6 +1,7 @@
 """How many threads a model may have here: cores that this process may use, as far as the system tells."""
 
 import os
+import platform
 from math import floor
 from pathlib import Path
 
@@ -17,6 +18,15 @@ def usable_cores(root: Path = Path("/")) -> int:
     cores = {_siblings(root, cpu) or str(cpu) for cpu in allowed}
     quota = cpu_quota(root)
     return max(1, len(cores) if quota is None else min(len(cores), floor(quota)))
+
+
+def processor(root: Path = Path("/")) -> str:
+    """The processor's name, as far as the system tells."""
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from espeer.llm.cores import cpu_quota, usable_cores
+from espeer.llm.cores import cpu_quota, processor, usable_cores
 
 
 def lay_out(root: Path, files: dict[str, str]) -> None:
@@ -59,3 +59,9 @@ def test_how_threads_wait_is_set_but_not_against_the_environment() -> None:
     for environment, printed in ((bare, "passive 3000 1"), ({**bare, "GOMP_SPINCOUNT": "7"}, "passive 7 1")):
         command = [sys.executable, "-c", code]
         assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip() == printed
+
+
+def test_the_processor_has_a_name(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t: Kestrel 3\nmodel\t: 7\n"})
+    assert processor(tmp_path) == "Kestrel 3"
+    assert processor(tmp_path / "elsewhere")

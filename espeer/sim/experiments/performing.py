@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from espeer.lifecycle import prompts
+from espeer.llm.cores import processor
 from espeer.sim.experiments import (
     ablation,
     endurance,
@@ -68,8 +69,9 @@ def perform(settings: Settings, *, folder: Path, data: Path | None, command: str
     """
     with Journal(folder / JOURNAL, _depends(settings)) as journal, _bars(console) as progress:
         report = _unwrapped(settings, Work(journal, data, progress))
-    (folder / RESULT).write_text(json.dumps(report.as_json() | {"machine": machine()}, ensure_ascii=False, indent=1) + "\n")
-    (folder / TABLE).write_text(report.as_markdown(command=command), encoding="utf-8")
+    here = machine()
+    (folder / RESULT).write_text(json.dumps(report.as_json() | {"machine": here}, ensure_ascii=False, indent=1) + "\n")
+    (folder / TABLE).write_text(report.as_markdown(command=command, machine=here), encoding="utf-8")
     for plot in report.plots:
         plots.draw(plot, folder)
     return report
@@ -92,7 +94,7 @@ def _depends(settings: Settings) -> Mapping[str, Any]:
 def machine() -> dict[str, Any]:
     """Return what a figure was measured on."""
     return {
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "espeer": importlib.metadata.version("espeer"),

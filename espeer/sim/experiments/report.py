@@ -102,9 +102,9 @@ class Report:
             "notes": list(self.notes),
         }
 
-    def as_markdown(self, *, command: str) -> str:
-        """Return the tables for a page of docs, with the command that made them."""
-        parts = [f"    {command}", _sentence(self.about)]
+    def as_markdown(self, *, command: str, machine: Mapping[str, Any]) -> str:
+        """Return the tables for a page of docs, with the command that made them and the machine."""
+        parts = [f"    {command}", _sentence({**self.about, **machine})]
         parts += [_markdown(table) for table in self.tables]
         parts += [f"- {note}" for note in self.notes]
         return "\n\n".join(parts) + "\n"

@@ -55,6 +55,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 def test_a_page_has_its_command_and_its_tables() -> None:
     made = Report("x", {"model": "m", "seeds": (1, 2)}, (), (Table("T", ("a|b",), (("c\nd",),)),), notes=("so it is",))
-    assert made.as_markdown(command="espeer sim run x.toml") == (
-        "    espeer sim run x.toml\n\nmodel: m; seeds: 1, 2\n\n**T**\n\n| a\\|b |\n| --- |\n| c d |\n\n- so it is\n"
+    assert made.as_markdown(command="espeer sim run x.toml", machine={"cores": 2}) == (
+        "    espeer sim run x.toml\n\nmodel: m; seeds: 1, 2; cores: 2\n\n**T**\n\n| a\\|b |\n| --- |\n| c d |\n\n- so it is\n"
     )
