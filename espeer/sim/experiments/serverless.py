@@ -51,6 +51,12 @@ async def run(settings: Serverless, work: Work) -> Report:
             make = partial(_measured, settings, kind, delay, traces[seed], whole=whole)
             found.pieces[kind, delay, seed] = await work.once(key, make)
             tick()
+    with work.phase("peers that do not warm", len(settings.seeds)) as tick:
+        for seed in settings.seeds:
+            delay = settings.delays[0]
+            make = partial(_measured, settings, "p2p", delay, traces[seed], whole=False, warming=False)
+            found.cold[seed] = await work.once(f"p2p without warming, round trip {delay} ms, seed {seed}", make)
+            tick()
     outages = [(seed, lost) for seed in settings.seeds for lost in settings.lost]
     with work.phase("outages", len(outages)) as tick:
         for seed, lost in outages:
@@ -64,7 +70,7 @@ async def run(settings: Serverless, work: Work) -> Report:
     return serverless_report.report(settings, found)
 
 
-async def _measured(settings: Serverless, kind: Kind, delay: int, trace: Trace, *, whole: bool) -> Piece:
+async def _measured(settings: Serverless, kind: Kind, delay: int, trace: Trace, *, whole: bool, warming: bool = True) -> Piece:
     return await measure(
         kind,
         trace,
@@ -75,6 +81,7 @@ async def _measured(settings: Serverless, kind: Kind, delay: int, trace: Trace, 
         calm=settings.calm,
         quiet=settings.quiet,
         whole=whole,
+        warming=warming,
     )
 
 

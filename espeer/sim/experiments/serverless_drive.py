@@ -56,6 +56,7 @@ async def measure(
     calm: float,
     quiet: float,
     whole: bool,
+    warming: bool = True,
 ) -> Piece:
     """Put a trace through a deployment.
 
@@ -63,8 +64,9 @@ async def measure(
     :param calm: seconds without work after which models count as prepared for what was learnt.
     :param quiet: seconds for which the network is listened to while nothing happens.
     :param whole: have answers chosen between lessons, and replicas refined at the end, too.
+    :param warming: have peers prepare in idle time what they hold.
     """
-    async with deployed(kind, devices=devices, delay_ms=delay_ms, model=model) as deployment:
+    async with deployed(kind, devices=devices, delay_ms=delay_ms, model=model, warming=warming) as deployment:
         await _warm_up(deployment, trace)
         began, before = now(), await _busy(deployment)
 

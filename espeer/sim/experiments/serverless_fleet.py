@@ -140,10 +140,11 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployed(kind: Kind, *, devices: int, delay_ms: float, model: str) -> AsyncIterator[Deployment]:
+async def deployed(kind: Kind, *, devices: int, delay_ms: float, model: str, warming: bool = True) -> AsyncIterator[Deployment]:
     """Start a deployment; end its processes with the block.
 
     :param delay_ms: a round trip's, in milliseconds.
+    :param warming: have peers prepare in idle time what they hold.
     """
     with TemporaryDirectory(prefix="espeer-") as name, Fleet(Path(name)) as fleet:
         async with trio.open_nursery() as nursery:
@@ -154,7 +155,7 @@ async def deployed(kind: Kind, *, devices: int, delay_ms: float, model: str) -> 
             by_name = {node.name: node for node in nodes}
             proxies = Proxies(partial(_pids, nodes), lambda name_: _port(by_name[name_]), delay=delay_ms / 2000)
             deployment = Deployment(fleet, nodes, proxies)
-            await _configure(kind, nodes, proxies, nursery, model=model)
+            await _configure(kind, nodes, proxies, nursery, model=model, warming=warming)
             try:
                 async with trio.open_nursery() as starting:
                     for node in nodes:
@@ -168,7 +169,9 @@ async def deployed(kind: Kind, *, devices: int, delay_ms: float, model: str) -> 
             nursery.cancel_scope.cancel()
 
 
-async def _configure(kind: Kind, nodes: Sequence[Node], proxies: Proxies, nursery: trio.Nursery, *, model: str) -> None:
+async def _configure(
+    kind: Kind, nodes: Sequence[Node], proxies: Proxies, nursery: trio.Nursery, *, model: str, warming: bool
+) -> None:
     """Give every node its options: how others reach it, and whom it joins."""
     known: list[str] = []
     for node in nodes:
@@ -177,7 +180,8 @@ async def _configure(kind: Kind, nodes: Sequence[Node], proxies: Proxies, nurser
             port = await nursery.start(proxies.open, node.name)
             node.options += ["--announce", f"/ip4/{HOST}/tcp/{port}"]
             # nobody asks the server's own model: what it prepared for answers would be for nothing, at the clients' cost
-            node.options += ["--role", "server", "--no-warming"] if kind == "server" else ["--role", "peer"]
+            node.options += ["--role", "server" if kind == "server" else "peer"]
+            node.options += [] if warming and kind == "p2p" else ["--no-warming"]
             node.options += [part for address in known for part in ("--bootstrap", address)]
             known.append(f"/ip4/{HOST}/tcp/{port}/p2p/{node.peer_id}")
         else:

@@ -90,10 +90,14 @@ class Failed(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured, by deployment, and by delay or by what was lost, and by seed."""
+    """What was measured, by deployment, and by delay or by what was lost, and by seed.
+
+    :ivar cold: by seed, peers that do not prepare in idle time, at the first delay.
+    """
 
     pieces: dict[tuple[Kind, int, int], Piece] = field(default_factory=dict)
     failures: dict[tuple[Kind, str, int], Failed] = field(default_factory=dict)
+    cold: dict[int, Piece] = field(default_factory=dict)
 
     def of(self, kind: Kind, delay: int | None = None) -> Iterator[tuple[int, int, Piece]]:
         """Give the pieces of a deployment with their delays and seeds, at one delay or at all."""

@@ -20,6 +20,7 @@ def report(settings: Serverless, found: Measured) -> Report:
     for load in settings.loads:
         _first_tokens(page, load)
     _parts(page)
+    _warming(page)
     _right(page)
     _spread(page)
     serverless_costs.add(page)
@@ -83,6 +84,26 @@ def _parts(page: Page) -> None:
         Table(
             "Parts of the time to first token, means in ms",
             ("load", "deployment", "round trip, ms", *PARTS, "sum"),
+            tuple(rows),
+        )
+    )
+
+
+def _warming(page: Page) -> None:
+    """What peers gain by preparing in idle time, which is not the network's doing: the same without that."""
+    delay = page.settings.delays[0]
+    cold = Measured({("p2p", delay, seed): piece for seed, piece in page.found.cold.items()})
+    rows = []
+    for load in page.settings.loads:
+        warm, alone = of_both(page.found.waits("p2p", delay, load), cold.waits("p2p", delay, load))
+        server, _ = of_both(page.found.waits("server", delay, load), cold.waits("p2p", delay, load))
+        page.measure(f"p2p.{load}.{delay}ms.cold.ttft_mean", alone, "lower")
+        means = [shown(mean(waits), digits=0) for waits in (warm, alone, server)]
+        rows.append((load, *means, signed(difference(alone, warm), digits=0)))
+    page.tables.append(
+        Table(
+            f"Time to first token with and without preparing in idle time, means in ms, round trip {delay} ms",
+            ("load", "peers", "peers that do not warm", "client-server", "what not warming costs"),
             tuple(rows),
         )
     )
