@@ -1,6 +1,5 @@
 """Measures a model's profile: its evaluations by llama.cpp alone, and whole tasks as a node has them done."""
 
-import platform
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,6 +18,7 @@ from espeer.lifecycle.condense import condense
 from espeer.lifecycle.distil import distil
 from espeer.llm import speed
 from espeer.llm.context import step_tokens
+from espeer.llm.cores import processor
 from espeer.llm.engine import Engine
 from espeer.llm.gguf import read
 from espeer.llm.loading import open_file
@@ -64,7 +64,7 @@ async def _with_tasks(path: Path, threads: int, evaluate: tuple[tuple[int, float
         kept = (model.statistics().get("bytes", 0) - before) / max(1, sum(model.count(note.text) for note in notes[1:]))
         profile = Profile(
             model=model.name,
-            machine=f"{platform.processor() or platform.machine()}, {threads} threads",
+            machine=f"{processor()}, {threads} threads",
             threads=threads,
             load_s=round(load, 3),
             evaluate_ms=evaluate,
