@@ -59,7 +59,7 @@ async def run(settings: Ablation, work: Work) -> Report:
 
 
 def _splits(settings: Ablation, work: Work, subject: str) -> dict[int, Split]:
-    items = questions.without_repeats(questions.load(work.data, subject))
+    items = questions.distinct(work.data, subject)
     drawn = {}
     for seed in settings.seeds:
         order = list(items)
@@ -74,7 +74,7 @@ def _splits(settings: Ablation, work: Work, subject: str) -> dict[int, Split]:
 def _not_asked(work: Work, subject: str, splits: Iterable[Split]) -> list[Item]:
     """Return some items that are in none of the splits."""
     taken = {item.id for split in splits for item in (*split.train, *split.test)}
-    items = questions.without_repeats(questions.load(work.data, subject))
+    items = questions.distinct(work.data, subject)
     return [item for item in questions.some(items, None) if item.id not in taken][:_TO_CHOOSE_BY]
 
 

@@ -61,7 +61,7 @@ def load(folder: Path | None, name: str, queries: int) -> Source:
     :raises InputError: the data is not there.
     """
     if name in {INCIDENTS, SCIQ}:
-        every = questions.without_repeats(questions.load(folder, name))
+        every = questions.distinct(folder, name)
         items = [item for item in every if 0 < len(item.support) <= _PASSAGE or (name == INCIDENTS and item.support)]
         order = questions.some(items, None)
         asked = order[:queries]

@@ -44,7 +44,7 @@ async def run(settings: Endurance, work: Work) -> Report:
 
 
 def _pool(settings: Endurance, work: Work, subject: str) -> list[Item]:
-    items = questions.without_repeats(questions.load(work.data, subject))
+    items = questions.distinct(work.data, subject)
     return questions.some(items, max(1, settings.different // len(settings.subjects)))
 
 

@@ -50,18 +50,16 @@ class Outcome:
 
 async def run(settings: Generalised, work: Work) -> Report:
     """Do what is not done, and return what all of it came to."""
-    splits = {subject: _splits(settings, work, subject) for subject in settings.subjects}
+    splits = {
+        subject: questions.splits(questions.distinct(work.data, subject), settings.share, settings.seeds, most=settings.most)
+        for subject in settings.subjects
+    }
     async with shared_model(settings.model or None) as engine:
         pupil = await Pupil.of(
             engine, work, questions.never_tested(splits[settings.subjects[0]].values()), support=settings.support
         )
         found = {subject: await _subject(settings, pupil, subject, splits[subject]) for subject in settings.subjects}
         return _report(settings, found, model=engine.model.name, method=pupil.method)
-
-
-def _splits(settings: Generalised, work: Work, subject: str) -> dict[int, Split]:
-    items = questions.without_repeats(questions.load(work.data, subject))
-    return {seed: questions.split(items, settings.share, seed, most=settings.most) for seed in settings.seeds}
 
 
 async def _subject(settings: Generalised, pupil: Pupil, subject: str, splits: Mapping[int, Split]) -> Outcome:

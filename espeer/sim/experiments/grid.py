@@ -80,7 +80,7 @@ def _collection(settings: Sensitivity, work: Work, name: str) -> Collection:
     if name in _FILES:
         whole = retrieval.load(work.data, name)
     else:
-        items = questions.without_repeats(questions.load(work.data, name))
+        items = questions.distinct(work.data, name)
         whole = retrieval.of_items(name, items, items)
     asked = questions.some(sorted(whole.queries), settings.queries)
     queries = {query: whole.queries[query] for query in asked}

@@ -11,7 +11,7 @@ from espeer.sim.experiments.corpora import MOST_CHARACTERS, Source
 from espeer.sim.experiments.estimates import Estimate, difference
 from espeer.sim.experiments.native_recall import DEPTH, INT8, SHOWN, TEXT, WAYS, Searched
 from espeer.sim.experiments.native_states import ANEW, FIRST, KEPT
-from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, measured, paired, shown, signed
+from espeer.sim.experiments.report import PAIRED, Figure, Plot, Report, Table, line, measured, paired, shown, signed
 from espeer.sim.experiments.settings import Native
 
 CUTS: Final = (1, 3, 5, 10)
@@ -142,7 +142,7 @@ def _recall(found: Found) -> tuple[list[Figure], list[tuple[str, ...]], Plot]:
         over = "" if way == TEXT else signed(difference(outcomes, text))
         rows.append((name, label, *(f"{one.value:.3f}" for one in at), shown(figure.estimate), over))
         if way != INT8:  # it would lie on the centred one
-            lines.append(_line(label, at))
+            lines.append(line(label, at))
     documents = len(found.searched[0].corpus.texts)
     title = f"{name}: share of the documents sought among the first k, of {documents:,}"
     return figures, rows, Plot(f"native-recall-{name}", title, "k", "recall@k", CUTS, tuple(lines))
@@ -207,13 +207,9 @@ def _times(settings: Native, name: str, timed: Sequence[Timed]) -> tuple[list[Fi
         "experiences in the prompt",
         "milliseconds",
         settings.ks,
-        tuple(_line(_TIMES[way], lines[way]) for way in _TIMES),
+        tuple(line(_TIMES[way], lines[way]) for way in _TIMES),
     )
     return figures, rows, plot
-
-
-def _line(label: str, estimates: Sequence[Estimate]) -> Line:
-    return Line(label, *(tuple(getattr(one, part) for one in estimates) for part in ("value", "low", "high")))
 
 
 def _costs(found: Sequence[Found]) -> Table:

@@ -116,6 +116,11 @@ def without_repeats(items: Iterable[Item]) -> list[Item]:
     return list(by_question.values())
 
 
+def distinct(folder: Path | None, subject: str) -> list[Item]:
+    """Read the items of a subject without those that are repeated; see :func:`load`."""
+    return without_repeats(load(folder, subject))
+
+
 def split(items: Sequence[Item], share: float, seed: int, *, most: int | None = None) -> Split:
     """Divide items by chance: ``share`` of them to learn from, the others to be asked.
 
@@ -131,6 +136,11 @@ def never_tested(splits: Iterable[Split], most: int = 40) -> list[Item]:
     """Return items that are learnt from in every split, ``most`` at most: what a model may be tried on before a test."""
     first, *others = (split.train for split in splits)
     return [item for item in first if all(item in other for other in others)][:most]
+
+
+def splits(items: Sequence[Item], share: float, seeds: Iterable[int], *, most: int | None = None) -> dict[int, Split]:
+    """Divide items anew for each seed; see :func:`split`."""
+    return {seed: split(items, share, seed, most=most) for seed in seeds}
 
 
 def some(items: Sequence[_T], most: int | None) -> list[_T]:

@@ -55,7 +55,7 @@ def _thresholds(settings: Refined) -> list[tuple[Scale, float]]:
 
 def _pool(settings: Refined, work: Work, subject: str) -> Split:
     """Return a subject's questions that are used, and those that are not."""
-    items = questions.some(questions.without_repeats(questions.load(work.data, subject)), None)
+    items = questions.some(questions.distinct(work.data, subject), None)
     if settings.train + settings.test > min(settings.most, len(items) - 1):
         raise InputError(
             f"{subject}: of {len(items)} questions at most {min(settings.most, len(items) - 1)} are used; "

@@ -9,7 +9,7 @@ import numpy as np
 from espeer.lifecycle.choice import Method
 from espeer.scale import Scale
 from espeer.sim.experiments.estimates import Estimate, Outcomes, mean
-from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, measured, paired, shown
+from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, line, measured, paired, shown
 from espeer.sim.experiments.settings import Refined
 
 PLAIN: Final = "plain"
@@ -266,7 +266,7 @@ def _accuracy(name: str, subject: str, one: _Subject, scale: Scale, row: Sequenc
     lines = []
     for kind in _KINDS:
         made = [mean(one.outcomes(named(scale, threshold), kind)) for threshold in row]
-        lines.append(_line(f"{kind}, refined", made))
+        lines.append(line(f"{kind}, refined", made))
         full = mean(one.outcomes(FULL, kind)).value
         lines.append(Line(f"{kind}, full", (full,) * len(row)))
     label = f"{scale} BM25 threshold"
@@ -287,7 +287,3 @@ def _sizes(name: str, by: Mapping[str, _Subject], scale: Scale, row: Sequence[fl
 
 def _active(one: _Subject, name: str) -> Estimate:
     return mean(one.by_seed(name, lambda kept: kept.active))
-
-
-def _line(label: str, made: Sequence[Estimate]) -> Line:
-    return Line(label, *(tuple(getattr(one, part) for one in made) for part in ("value", "low", "high")))

@@ -31,10 +31,7 @@ _AGAIN_SECONDS: Final = 0.5
 
 async def run(settings: Repetitive, work: Work) -> Report:
     """Do what is not done, and return what all of it came to."""
-    items = {
-        subject: questions.some(questions.without_repeats(questions.load(work.data, subject)), settings.most)
-        for subject in settings.subjects
-    }
+    items = {subject: questions.some(questions.distinct(work.data, subject), settings.most) for subject in settings.subjects}
     asked: list[Asked] = []
     async with remembering(settings.model or None, work) as engine:
         method = (await calibration.known(engine)).method

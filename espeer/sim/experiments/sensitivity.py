@@ -41,17 +41,15 @@ class Asked:
 async def run(settings: Sensitivity, work: Work) -> Report:
     """Do what is not done, and return what all of it came to."""
     found = await grid.search(settings, work)
-    splits = {subject: _splits(settings, work, subject) for subject in settings.subjects}
+    splits = {
+        subject: questions.splits(questions.distinct(work.data, subject), settings.share, settings.seeds, most=settings.most)
+        for subject in settings.subjects
+    }
     async with remembering(settings.model or None, work) as engine:
         first = splits[settings.subjects[0]]
         pupil = await Pupil.of(engine, work, questions.never_tested(first.values()), support=settings.support)
         asked = {subject: await _subject(settings, pupil, subject, splits[subject]) for subject in settings.subjects}
         return _report(settings, found, asked, model=engine.model.name, method=pupil.method)
-
-
-def _splits(settings: Sensitivity, work: Work, subject: str) -> dict[int, Split]:
-    items = questions.without_repeats(questions.load(work.data, subject))
-    return {seed: questions.split(items, settings.share, seed, most=settings.most) for seed in settings.seeds}
 
 
 async def _subject(settings: Sensitivity, pupil: Pupil, subject: str, splits: Mapping[int, Split]) -> list[Asked]:

@@ -1,11 +1,11 @@
 """The report of the experiment "serverless or server" as it grows (pure)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from espeer.sim.experiments.estimates import Estimate, Outcomes
-from espeer.sim.experiments.report import Better, Figure, Line, Plot, Table, measured
+from espeer.sim.experiments.report import Better, Figure, Plot, Table, measured
 from espeer.sim.experiments.serverless_found import Kind, Measured
 from espeer.sim.experiments.settings import Serverless
 
@@ -41,8 +41,3 @@ def of_both(
     return tuple(
         {volley: [side[volley][key] for key in keys] for volley, keys in both.items() if keys} for side in (one, other)
     )  # type: ignore[return-value] # of two there are two
-
-
-def line(label: str, estimates: Sequence[Estimate]) -> Line:
-    """Draw estimates with their intervals."""
-    return Line(label, *(tuple(getattr(one, part) for one in estimates) for part in ("value", "low", "high")))

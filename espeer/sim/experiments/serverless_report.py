@@ -4,9 +4,9 @@ from typing import Final
 
 from espeer.sim.experiments import serverless_costs
 from espeer.sim.experiments.estimates import Estimate, difference, mean, quantile
-from espeer.sim.experiments.report import Plot, Report, Table, shown, signed
+from espeer.sim.experiments.report import Plot, Report, Table, line, shown, signed
 from espeer.sim.experiments.serverless_found import PARTS, Kind, Measured
-from espeer.sim.experiments.serverless_page import NAMES, Page, line, of_both
+from espeer.sim.experiments.serverless_page import NAMES, Page, of_both
 from espeer.sim.experiments.settings import Serverless
 
 _SHARES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from stopping import stop_once
 
 from espeer.errors import ConfigError, InputError
 from espeer.sim.experiments import generalised, performing, settings
@@ -68,21 +69,11 @@ def test_several_subjects_are_also_told_together() -> None:
 
 def test_it_goes_on_where_it_was_stopped_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = settings.parse(SCENARIO)
-    done: list[str] = []
-    put = Journal.put
-
-    def stop_after_30(self: Journal, key: str, result: object) -> None:
-        put(self, key, result)
-        done.append(key)
-        if len(done) == 30:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Journal, "put", stop_after_30)
+    done = stop_once(monkeypatch, after=30)
     with pytest.raises(KeyboardInterrupt):
         perform(chosen, tmp_path)
     perform(chosen, tmp_path)
-    work = [key for key in done if not key.startswith("leaks")]
-    assert len(work) == len(set(work))
+    assert len(done) == len(set(done))
     whole = perform(chosen, tmp_path / "at-once")
     assert [one.outcomes for one in whole.figures] == [one.outcomes for one in perform(chosen, tmp_path).figures]
 

@@ -7,6 +7,7 @@ import pytest
 import trio
 from rich.console import Console
 from rich.progress import Progress
+from stopping import stop_once
 from trio.testing import MockClock
 
 from espeer.errors import NetworkError
@@ -96,20 +97,12 @@ async def test_the_model_is_asked_once_whatever_a_note_is_called(tmp_path: Path)
 
 def test_what_one_learns_helps_the_others_and_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = settings.parse(SCENARIO)
-    done: list[str] = []
-    put = Journal.put
-
-    def stop_after_30(self: Journal, key: str, result: object) -> None:
-        put(self, key, result)
-        done.append(key)
-        if len(done) == 30:
-            raise KeyboardInterrupt
 
     def perform() -> list[Figure]:
         console = Console(file=io.StringIO())
         return list(performing.perform(chosen, folder=tmp_path, data=None, command="x", console=console).figures)
 
-    monkeypatch.setattr(Journal, "put", stop_after_30)
+    done = stop_once(monkeypatch, after=30)
     with pytest.raises(KeyboardInterrupt):
         perform()
     figures = {figure.name: figure for figure in perform()}
