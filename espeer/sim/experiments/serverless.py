@@ -11,7 +11,7 @@ from espeer.demo import incidents
 from espeer.errors import InputError
 from espeer.sim.experiments import serverless_report, serverless_trace
 from espeer.sim.experiments.report import Report
-from espeer.sim.experiments.serverless_drive import fail, measure
+from espeer.sim.experiments.serverless_drive import fail, measure, spread
 from espeer.sim.experiments.serverless_found import Failed, How, Kind, Measured, Piece
 from espeer.sim.experiments.serverless_trace import Load, Trace
 from espeer.sim.experiments.settings import Serverless
@@ -50,6 +50,11 @@ async def run(settings: Serverless, work: Work) -> Report:
             key = f"{kind}, round trip {delay} ms, seed {seed}{', with choices and refining' if whole else ''}"
             make = partial(_measured, settings, kind, delay, traces[seed], whole=whole)
             found.pieces[kind, delay, seed] = await work.once(key, make)
+            tick()
+    with work.phase("how soon a lesson helps all", len(cells)) as tick:
+        for seed, delay, kind in cells:
+            teach = partial(spread, kind, traces[seed], devices=settings.devices, delay_ms=delay, model=settings.model)
+            found.spreads[kind, delay, seed] = await work.once(f"spread, {kind}, round trip {delay} ms, seed {seed}", teach)
             tick()
     with work.phase("peers that do not warm", len(settings.seeds)) as tick:
         for seed in settings.seeds:

@@ -71,10 +71,10 @@ async def measure(
         began, before = now(), await _busy(deployment)
 
         checked = await _check(deployment, trace, 0, since=0) if whole else []
-        spread: list[Spread] = []
         for number, lessons in enumerate(trace.lessons):
             since = trio.current_time()
-            spread += [{"item": lesson.incident.id, "seconds": await _teach(deployment, lesson)} for lesson in lessons]
+            for lesson in lessons:
+                await _teach(deployment, lesson)
             checked += await _check(deployment, trace, number + 1, since=since) if whole else []
         taught, asking, nothing = _Traffic(), _Traffic(), _Traffic()
         with taught.over(deployment):  # and nobody asks meanwhile whether it is there
@@ -94,7 +94,6 @@ async def measure(
             "model": (await deployment.nodes[0].status())["model"],
             "asked": asked,
             "checked": checked,
-            "spread": spread,
             "delivery_ms": _delivery(deployment),
             "busy": {
                 name: {priority: round(after[name][priority] - spent, 3) for priority, spent in shares.items()}
@@ -107,6 +106,16 @@ async def measure(
             "stored": {node.name: sum(row.size for row in stores.rows(node.data)) for node in deployment.nodes},
             "refining": {node.name: await _refine(node) for node in deployment.nodes if node.holds and whole},
         }
+
+
+async def spread(kind: Kind, trace: Trace, *, devices: int, delay_ms: float, model: str) -> list[Spread]:
+    """Have the lessons of a trace learnt, one after the other, and see how soon each helps all.
+
+    :param delay_ms: a round trip's, in milliseconds.
+    """
+    async with deployed(kind, devices=devices, delay_ms=delay_ms, model=model) as deployment:
+        await _warm_up(deployment, trace)
+        return [{"item": lesson.incident.id, "seconds": await _teach(deployment, lesson)} for lesson in trace.learnt]
 
 
 async def fail(
@@ -185,11 +194,14 @@ async def _learn(author: Node, lesson: Lesson) -> float:
 async def _find(
     deployment: Deployment, devices: Sequence[Node], author: Node, lesson: Lesson, found: dict[str, float], *, seconds: float
 ) -> None:
-    """Note when each device recalls what another learnt, of those that have not yet; wait so long for it at most."""
+    """Note when each device recalls what another learnt, of those that have not yet; wait so long for it at most.
+
+    They are asked in the words of what was learnt: how well recall does with a user's words is measured by the questions.
+    """
 
     async def look(device: Node) -> None:
         for attempt in count():  # in ever other words, as replies are kept for a while
-            hits = await deployment.recalled(device, f"{lesson.incident.question} {attempt}")
+            hits = await deployment.recalled(device, f"{lesson.report} {attempt}")
             if any(hit["author"] == author.peer_id and tells_of(hit["text"], lesson.code) for hit in hits):
                 found[device.name] = now()
                 return

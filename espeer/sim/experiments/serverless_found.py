@@ -62,7 +62,6 @@ class Piece(TypedDict):
     model: str
     asked: list[Asked]
     checked: list[Checked]
-    spread: list[Spread]
     delivery_ms: list[float]
     busy: dict[str, dict[str, float]]
     seconds: float
@@ -92,11 +91,13 @@ class Failed(TypedDict):
 class Measured:
     """What was measured, by deployment, and by delay or by what was lost, and by seed.
 
+    :ivar spreads: how soon what one device learns helps all.
     :ivar cold: by seed, peers that do not prepare in idle time, at the first delay.
     """
 
     pieces: dict[tuple[Kind, int, int], Piece] = field(default_factory=dict)
     failures: dict[tuple[Kind, str, int], Failed] = field(default_factory=dict)
+    spreads: dict[tuple[Kind, int, int], list[Spread]] = field(default_factory=dict)
     cold: dict[int, Piece] = field(default_factory=dict)
 
     def of(self, kind: Kind, delay: int | None = None) -> Iterator[tuple[int, int, Piece]]:

@@ -157,8 +157,9 @@ def _spread(page: Page) -> None:
         for kind in NAMES:
             every = {
                 f"{seed} {one['item']}": one["seconds"]
-                for _, seed, piece in page.found.of(kind, delay)
-                for one in piece["spread"]
+                for (one_kind, at, seed), spreads in page.found.spreads.items()
+                for one in spreads
+                if (one_kind, at) == (kind, delay)
             }
             spread = {key: [seconds] for key, seconds in every.items() if seconds is not None}
             late = f"{len(every) - len(spread)} of {len(every)} not in 60 s" if len(spread) < len(every) else ""

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from espeer.demo import incidents
 from espeer.sim.experiments import performing, serverless, serverless_drive, settings
 from espeer.sim.experiments.report import Report
 from espeer.sim.experiments.serverless_crossing import breaks_even, crossing, crossing_of_medians
-from espeer.sim.experiments.serverless_found import PARTS, Asked, Failed, How, Kind, Piece
-from espeer.sim.experiments.serverless_trace import Trace, coded, draw, tells_of
+from espeer.sim.experiments.serverless_found import PARTS, Asked, Failed, How, Kind, Piece, Spread
+from espeer.sim.experiments.serverless_trace import Lesson, Trace, coded, draw, tells_of
 
 linux = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="proxies ask Linux's /proc which port a node listens on"
@@ -134,7 +135,6 @@ def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -
             "checked": [
                 {"item": q.incident.id, "round": n, "right": n > 0} for n, all_ in enumerate(trace.checks) for q in all_
             ],
-            "spread": [{"item": lesson.incident.id, "seconds": 1.5} for lesson in trace.learnt],
             "delivery_ms": [3.0, 4.0],
             "busy": {name: {"interactive": 2.0, "distil": 2.0, "refine": 0.0, "warm": float(kind == "p2p")} for name in nodes},
             "seconds": 20.0,
@@ -145,6 +145,10 @@ def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -
             "refining": dict.fromkeys((nodes if kind == "p2p" else ["server"]) if whole else [], 0.3),
         }
 
+    async def spread(kind: Kind, trace: Trace, **_: object) -> list[Spread]:
+        made.append((kind, trace))
+        return [{"item": lesson.incident.id, "seconds": 1.5 if kind == "p2p" else None} for lesson in trace.learnt]
+
     async def fail(kind: Kind, victim: int | None, how: How, trace: Trace, **_: object) -> Failed:
         made.append((kind, victim, how, trace))
         asked = [
@@ -154,6 +158,7 @@ def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -
         return {"asked": asked, "outage": 2.0, "outage_spread": None, "recovered": 3.0}
 
     monkeypatch.setattr(serverless, "measure", measure)
+    monkeypatch.setattr(serverless, "spread", spread)
     monkeypatch.setattr(serverless, "fail", fail)
     chosen = settings.parse(SCENARIO)
     return performing.perform(chosen, folder=folder, data=None, command="x", console=Console(file=io.StringIO()))
@@ -162,9 +167,9 @@ def perform(monkeypatch: pytest.MonkeyPatch, folder: Path, made: list[object]) -
 def test_both_go_through_the_same_and_the_report_says_where_they_cross(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
     report = perform(monkeypatch, tmp_path, made)
-    assert len(made) == 2 * 2 * 2 + 2 + 3 * 2
+    assert len(made) == 2 * (2 * 2 * 2) + 2 + 3 * 2
     perform(monkeypatch, tmp_path, made)
-    assert len(made) == 2 * 2 * 2 + 2 + 3 * 2, "what is done is not done again"
+    assert len(made) == 2 * (2 * 2 * 2) + 2 + 3 * 2, "what is done is not done again"
     figures = {figure.name: figure.estimate.value for figure in report.figures}
     assert figures["server.idle.100ms.ttft_p50"] == 115
     assert figures["p2p.idle.100ms.ttft_p50"] == 20
@@ -180,6 +185,9 @@ def test_both_go_through_the_same_and_the_report_says_where_they_cross(tmp_path:
     ) in tables["Where peer to peer becomes the better"]
     better = dict(tables["Where peer to peer becomes the better"])
     assert better["median time to first token, idle load"] == "from a round trip of 5 ms (5 to 5)"
+    lessons = tables["From a lesson until it helps all"]
+    assert [row[1] for row in lessons] == ["1.50 (4, all alike)"] * 2
+    assert [row[3] for row in lessons] == ["4 of 4 not in 60 s"] * 2
     assert tables["How long an outage lasts"][1][3] == "not in 60 s"
     waits = next(rows for title, rows in tables.items() if title.startswith("Questions that make up for 0.65 s"))
     assert [row[:2] + row[3:] for row in waits] == [
@@ -221,7 +229,6 @@ def test_a_client_waits_for_its_server_and_a_peer_for_nobody() -> None:
         assert [one["right"] for one in piece["checked"]] == [False, False, True, True]
         assert len(piece["delivery_ms"]) == 4
         assert min(piece["delivery_ms"]) >= 30
-        assert all(one["seconds"] is not None for one in piece["spread"])
     assert all(one["timing"]["network"] >= 60 for one in server["asked"])
     assert all(one["timing"]["network"] == 0 for one in p2p["asked"])
     assert (server["query_bytes"] > 100, p2p["query_bytes"] < 100) == (True, True)
@@ -229,6 +236,22 @@ def test_a_client_waits_for_its_server_and_a_peer_for_nobody() -> None:
     assert set(p2p["refining"]) == {"n1", "n2"}
     assert [server["stored"][name] for name in ("n1", "n2")] == [0, 0]
     assert p2p["stored"]["n1"] == p2p["stored"]["n2"] == server["stored"]["server"] > 0
+
+
+@linux
+@pytest.mark.e2e
+def test_a_lesson_helps_all_though_its_question_has_hardly_a_word_of_it() -> None:
+    def strange(lesson: Lesson) -> Lesson:
+        return replace(lesson, incident=replace(lesson.incident, question="Whatever could that be?"))
+
+    trace = traced(devices=2, rounds=1, lessons=2)
+    trace = replace(trace, lessons=tuple(tuple(map(strange, lessons)) for lessons in trace.lessons))
+
+    async def spread() -> list[Spread]:
+        with trio.fail_after(120):
+            return await serverless_drive.spread("server", trace, devices=2, delay_ms=10, model="fake")
+
+    assert all(one["seconds"] is not None for one in trio.run(spread))
 
 
 @linux
