@@ -12,7 +12,7 @@ from espeer.lifecycle.choice import LETTERS, Method
 from espeer.llm.grammar import one_of
 from espeer.llm.model import Message, Note, Prompt
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,10 @@ _ASK_WITH_NOTES: Final = "You answer questions briefly, from the notes. Copy cod
 _TASK_WITH_NOTES: Final = "Where the notes help, answer from them. Copy codes, numbers and names exactly."
 _LEAD: Final = "Notes:\n"
 _CHOOSE: Final[dict[Method, str]] = {
-    "text": "Answer the question in a few words, from the notes of what others learnt.",
-    "letter": "Answer the question with the letter of the right choice, from the notes of what others learnt.",
+    "text": "Answer the question in a few words.",
+    "letter": "Answer the question with the letter of the right choice.",
 }
+_CHOOSE_WITH_NOTES: Final = "Use the notes only where they are about the same matter."
 _CHOOSE_OPENING: Final = "Answer:"
 _CONFIDENCE: Final = "Is your answer right? Say Yes or No."
 
@@ -155,8 +156,10 @@ def choose(question: str, choices: Sequence[str], notes: Sequence[Note], method:
         lines += [f"{letter}. {choice}" for letter, choice in zip(letters, choices, strict=True)]
         continuations = tuple(f" {letter}" for letter in letters)
     asked = "\n".join(lines)
-    turn = _with_notes(notes, asked) if notes else Message("user", asked)
-    return Prompt((Message("system", _CHOOSE[method]), turn), _CHOOSE_OPENING), continuations
+    task, turn = _CHOOSE[method], Message("user", asked)
+    if notes:
+        task, turn = f"{task} {_CHOOSE_WITH_NOTES}", _with_notes(notes, asked)
+    return Prompt((Message("system", task), turn), _CHOOSE_OPENING), continuations
 
 
 def confidence(asked: Prompt, answer: str) -> Prompt:

@@ -27,7 +27,7 @@ def test_a_question_without_notes() -> None:
 def test_a_choice_with_notes_by_letter() -> None:
     prompt, continuations = prompts.choose("Which port?", ["one", "two"], NOTES, "letter")
     assert [turn.text for turn in prompt.messages] == [
-        "Answer the question with the letter of the right choice, from the notes of what others learnt.",
+        "Answer the question with the letter of the right choice. Use the notes only where they are about the same matter.",
         "Notes:\n- Use port 2.\n- Mind the gap. It is 4 mm.\n\nQuestion: Which port?\nA. one\nB. two",
     ]
     assert (prompt.opening, continuations) == ("Answer:", (" A", " B"))
@@ -36,7 +36,7 @@ def test_a_choice_with_notes_by_letter() -> None:
 def test_a_choice_without_notes_by_text() -> None:
     prompt, continuations = prompts.choose("Which port?", ["one", "two"], (), "text")
     assert prompt.messages == (
-        Message("system", "Answer the question in a few words, from the notes of what others learnt."),
+        Message("system", "Answer the question in a few words."),
         Message("user", "Question: Which port?"),
     )
     assert continuations == (" one", " two")
