@@ -63,7 +63,7 @@ def _rarely_collecting() -> Iterator[None]:
 
 
 async def _run(plan: Plan, profile: Profile, tell: Callable[[float], None]) -> dict[str, Any]:
-    wall, cpu = time.perf_counter(), time.process_time()
+    cpu = time.process_time()
     async with trio.open_nursery() as nursery:
         fleet = Fleet(plan, profile, nursery)
         nursery.start_soon(fleet.network.run)
@@ -82,7 +82,6 @@ async def _run(plan: Plan, profile: Profile, tell: Callable[[float], None]) -> d
         found = _measured(fleet, began=began, before=before, equal=equal)
         nursery.cancel_scope.cancel()
     return found | {
-        "wall_s": round(time.perf_counter() - wall, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
         "rss_peak_mb": round(_peak_kb() / 1024, 1),
     }
