@@ -11,6 +11,9 @@ from espeer.sim.experiments.serverless_found import SERVER, Kind, Piece
 from espeer.sim.experiments.serverless_page import NAMES, Page, of_both
 
 _PRIORITIES: Final = ("interactive", "distil", "warm")
+_FIRST_USE: Final = "an idle device's first use of an experience"
+_NO_MS: Final = 0.5
+"""Round trips that differ by less are one."""
 _PHASES: Final = {"before": "before", "down": "while it is down", "after": "after its new start"}
 
 
@@ -41,8 +44,9 @@ def _compute(page: Page) -> None:
             pieces = [piece for _, _, piece in page.found.of(kind)]
             refining = [spent for piece in pieces for name, spent in piece["refining"].items() if _is(role, name)]
             cells.append(f"{sum(refining) / len(refining):.2f}" if refining else "holds none")
-            rows.append((NAMES[kind], role, *cells))
-    columns = ("deployment", "node", "answering", "distilling", "warming", "refining, s of model time")
+            took = sum(piece["seconds"] for piece in pieces) / len(pieces)
+            rows.append((NAMES[kind], role, *cells, f"{took:.0f}"))
+    columns = ("deployment", "node", "answering", "distilling", "warming", "refining, s of model time", "a trace took, s")
     page.tables.append(
         Table("Share of the time that a node's model works, and what refining its replica costs", columns, tuple(rows))
     )
@@ -131,8 +135,12 @@ def _outages(page: Page) -> None:
     title = f"A node is lost: killed (SIGKILL) or hung (SIGSTOP); round trip {page.settings.outages} ms"
     columns = ("deployment", "lost", "when", "questions", "answered", "with experience", "time to first token, p50 in ms")
     page.tables.append(Table(title, columns, tuple(rows)))
-    about = ("down for, s", "what was learnt meanwhile helped the others after, s", "from new start to all as before, s")
-    page.tables.append(Table("How long an outage lasts", ("deployment", "lost", *about), tuple(times)))
+    about = (
+        "kept down by the test for, s",
+        "what was learnt meanwhile helped the others after, s",
+        "from its new start until all recall that, s",
+    )
+    page.tables.append(Table("What was learnt in an outage", ("deployment", "lost", *about), tuple(times)))
 
 
 def _seconds(page: Page, name: str, runs: dict[str, float | None], better: Better) -> str:
@@ -152,16 +160,20 @@ def _crossings(page: Page) -> None:
             page.note(f"crossing.{load}.ttft_ms", found, "lower")
         rows.append((f"median time to first token, {load} load", _since(found, delays[0])))
     cost = _costs_of(page)
-    questions = breaks_even(*(cost[kind, name] for kind in NAMES for name in ("lesson_bytes", "query_bytes")))
+    saved = cost["server", "query_bytes"] - max(0.0, cost["p2p", "query_bytes"])  # less than nothing is noise
+    questions = breaks_even(cost["p2p", "lesson_bytes"], 0, cost["server", "lesson_bytes"], saved)
     fewer = "never" if questions is None else f"from {questions:.1f} questions for each experience"
     rows.append(("bytes over the network, but for what flows while nothing happens", fewer))
+    rate = breaks_even(cost["p2p", "quiet_bytes"], 0, cost["server", "quiet_bytes"], saved)
+    busier = "never" if rate is None else f"while the fleet is asked more than {rate:.2f} questions a second"
+    rows.append(("bytes over the network, but for experiences", busier))
     page.tables.append(Table("Where peer to peer becomes the better", ("", "peer to peer is the better"), tuple(rows)))
 
 
 def _since(crossing: Estimate | None, least: float) -> str:
     if crossing is None:
         return "at no round trip that was tried"
-    if crossing.high <= least:
+    if crossing.high < least + _NO_MS:
         return "at every round trip that was tried"
     return f"from a round trip of {crossing.value:.0f} ms ({crossing.low:.0f} to {crossing.high:.0f})"
 
@@ -169,19 +181,53 @@ def _since(crossing: Estimate | None, least: float) -> str:
 def _made_up_for(page: Page) -> None:
     """Set the model time that warming and refining cost on every node against what is waited less for answers."""
     cost = _costs_of(page)
-    groups, learnt = page.settings.lessons, (page.settings.rounds + 1) * page.settings.lessons  # some are told again
-    more = sum(
-        (cost["p2p", name] - cost["server", name]) / number for name, number in (("refining_s", groups), ("warming_s", learnt))
-    )
+    more = {name: cost["p2p", name] - cost["server", name] for name in ("warming_s", "refining_s")}
+    warm = more["warming_s"] / ((page.settings.rounds + 1) * page.settings.lessons)
+    refine = more["refining_s"] / page.settings.lessons  # so many are told again
     rows = []
-    for load in page.settings.loads:
-        for delay in page.settings.delays:
-            less = (_mean(page.found.waits("server", delay, load)) - _mean(page.found.waits("p2p", delay, load))) / 1000
-            questions = breaks_even(more, 0, 0, less)
-            rows.append((load, str(delay), f"{less:.3f}", "never" if questions is None else f"{questions:.1f}"))
-    columns = ("load", "round trip, ms", "waited less for an answer, s", "questions for each experience")
-    title = f"Questions that make up for {more:.2f} s of model time more to warm and refine an experience on all nodes"
+    for what, less_at in _waited_less(page).items():
+        for delay, less in less_at.items():
+            made_up = [breaks_even(cost_of_one, 0, 0, less) for cost_of_one in (warm, warm + refine)]
+            cells = ["never" if questions is None else f"{questions:.1f}" for questions in made_up]
+            rows.append((what, str(delay), f"{less:.3f}", *(("–", "–") if what == _FIRST_USE else cells)))
+    columns = (
+        "waited less for",
+        "round trip, ms",
+        "s",
+        "questions that make up for an experience",
+        "questions that make up for one that was told twice",
+    )
+    title = (
+        f"Waiting less for model time: {warm:.2f} s to warm an experience, and {refine:.2f} s to refine one that was told twice"
+    )
     page.tables.append(Table(title, columns, tuple(rows)))
+
+
+def _waited_less(page: Page) -> dict[str, dict[int, float]]:
+    """Return by how many seconds a peer's users wait less, by what they wait for and the round trip.
+
+    Under the idle load a client reads an experience for the first time. What it waits for each time after that is the network.
+    """
+
+    def less(load: str) -> dict[int, float]:
+        waits = {kind: {delay: _mean(page.found.waits(kind, delay, load)) for delay in page.settings.delays} for kind in NAMES}
+        return {delay: (waits["server"][delay] - waits["p2p"][delay]) / 1000 for delay in page.settings.delays}
+
+    found: dict[str, dict[int, float]] = {}
+    if "idle" in page.settings.loads:
+        found[_FIRST_USE] = less("idle")
+        found["an idle device's later uses: the network"] = {
+            delay: sum(networks) / len(networks) / 1000
+            for delay in page.settings.delays
+            if (
+                networks := [
+                    one["timing"]["network"] for one in page.found.asked("server", delay, "idle").values() if one["timing"]
+                ]
+            )
+        }
+    if "bursty" in page.settings.loads:
+        found["later uses in a burst"] = less("bursty")
+    return found
 
 
 def _costs_of(page: Page) -> dict[tuple[Kind, str], float]:

@@ -188,13 +188,15 @@ def test_both_go_through_the_same_and_the_report_says_where_they_cross(tmp_path:
     lessons = tables["From a lesson until it helps all"]
     assert [row[1] for row in lessons] == ["1.50 (4, all alike)"] * 2
     assert [row[3] for row in lessons] == ["4 of 4 not in 60 s"] * 2
-    assert tables["How long an outage lasts"][1][3] == "not in 60 s"
-    waits = next(rows for title, rows in tables.items() if title.startswith("Questions that make up for 0.65 s"))
-    assert [row[:2] + row[3:] for row in waits] == [
-        ("idle", "0", "never"),
-        ("idle", "100", "6.8"),
-        ("bursty", "0", "never"),
-        ("bursty", "100", "6.8"),
+    assert tables["What was learnt in an outage"][1][3] == "not in 60 s"
+    waits = next(rows for title, rows in tables.items() if title.startswith("Waiting less for model time: 0.50 s"))
+    assert [row[1:] for row in waits] == [
+        ("0", "-0.005", "–", "–"),
+        ("100", "0.095", "–", "–"),
+        ("0", "0.000", "never", "never"),
+        ("100", "0.100", "5.0", "6.5"),
+        ("0", "-0.005", "never", "never"),
+        ("100", "0.095", "5.3", "6.8"),
     ]
     assert (tmp_path / "small-ttft-idle.svg").exists()
 
