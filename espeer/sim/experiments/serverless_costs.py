@@ -23,8 +23,9 @@ def add(page: Page) -> None:
     _costs(page)
     if page.found.failures:
         _outages(page)
-    _crossings(page)
-    _made_up_for(page)
+    cost = _costs_of(page)
+    _crossings(page, cost)
+    _made_up_for(page, cost)
 
 
 def _compute(page: Page) -> None:
@@ -148,7 +149,7 @@ def _seconds(page: Page, name: str, runs: dict[str, float | None], better: Bette
     return shown(page.measure(name, known, better), digits=1) if len(known) == len(runs) else "not in 60 s"
 
 
-def _crossings(page: Page) -> None:
+def _crossings(page: Page, cost: Mapping[tuple[Kind, str], float]) -> None:
     rows = []
     delays = page.settings.delays
     for load in page.settings.loads:
@@ -159,7 +160,6 @@ def _crossings(page: Page) -> None:
         if found is not None:
             page.note(f"crossing.{load}.ttft_ms", found, "lower")
         rows.append((f"median time to first token, {load} load", _since(found, delays[0])))
-    cost = _costs_of(page)
     saved = cost["server", "query_bytes"] - max(0.0, cost["p2p", "query_bytes"])  # less than nothing is noise
     questions = breaks_even(cost["p2p", "lesson_bytes"], 0, cost["server", "lesson_bytes"], saved)
     fewer = "never" if questions is None else f"from {questions:.1f} questions for each experience"
@@ -178,9 +178,8 @@ def _since(crossing: Estimate | None, least: float) -> str:
     return f"from a round trip of {crossing.value:.0f} ms ({crossing.low:.0f} to {crossing.high:.0f})"
 
 
-def _made_up_for(page: Page) -> None:
+def _made_up_for(page: Page, cost: Mapping[tuple[Kind, str], float]) -> None:
     """Set the model time that warming and refining cost on every node against what is waited less for answers."""
-    cost = _costs_of(page)
     more = {name: cost["p2p", name] - cost["server", name] for name in ("warming_s", "refining_s")}
     warm = more["warming_s"] / ((page.settings.rounds + 1) * page.settings.lessons)
     refine = more["refining_s"] / page.settings.lessons  # so many are told again
@@ -217,13 +216,7 @@ def _waited_less(page: Page) -> dict[str, dict[int, float]]:
     if "idle" in page.settings.loads:
         found[_FIRST_USE] = less("idle")
         found["an idle device's later uses: the network"] = {
-            delay: sum(networks) / len(networks) / 1000
-            for delay in page.settings.delays
-            if (
-                networks := [
-                    one["timing"]["network"] for one in page.found.asked("server", delay, "idle").values() if one["timing"]
-                ]
-            )
+            delay: page.found.parts("server", delay, "idle")["network"] / 1000 for delay in page.settings.delays
         }
     if "bursty" in page.settings.loads:
         found["later uses in a burst"] = less("bursty")

@@ -113,6 +113,11 @@ class Measured:
             if one["phase"] == load
         }
 
+    def parts(self, kind: Kind, delay: int, load: str) -> dict[str, float]:
+        """Return the parts of the time to the first token, means of what was answered, in milliseconds."""
+        answered = [one["timing"] for one in self.asked(kind, delay, load).values() if one["answered"]]
+        return {part: sum(timing[part] for timing in answered) / len(answered) for part in PARTS}
+
     def waits(self, kind: Kind, delay: int, load: str) -> dict[str, dict[str, float]]:
         """Return the times to the first token in milliseconds, of what was answered.
 

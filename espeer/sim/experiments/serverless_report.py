@@ -75,8 +75,7 @@ def _parts(page: Page) -> None:
     for load in page.settings.loads:
         for kind in NAMES:
             for delay in page.settings.delays:
-                answered = [one for one in page.found.asked(kind, delay, load).values() if one["answered"]]
-                spent = {part: sum(one["timing"][part] for one in answered) / len(answered) for part in PARTS}
+                spent = page.found.parts(kind, delay, load)
                 rows.append(
                     (load, NAMES[kind], str(delay), *(f"{spent[part]:.1f}" for part in PARTS), f"{sum(spent.values()):.0f}")
                 )
