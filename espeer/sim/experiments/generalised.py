@@ -2,11 +2,12 @@
 
 Some of a topic's questions are answered by the model and told right or wrong; what is distilled from that is put into the
 prompts of the others. Beside it stand the plain model, and one that is shown the raw interactions instead.
-Whatever is recalled goes through the same index, the same packing and the same prompt.
+Whatever is recalled goes through the same index, the same packing and the same prompt. The states of what is recalled are
+joined, as a node does it; experience is asked for once more with the prompt read as a whole, to tell what the joining costs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -23,7 +24,9 @@ from espeer.sim.experiments.work import Work
 PLAIN: Final = "plain"
 MEMORY: Final = "memory"
 EXPERIENCE: Final = "experience"
-CONDITIONS: Final = (PLAIN, MEMORY, EXPERIENCE)
+READ_ANEW: Final = "experience, read anew"
+CONDITIONS: Final = (PLAIN, MEMORY, EXPERIENCE, READ_ANEW)
+_PAIRS: Final = ((EXPERIENCE, PLAIN), (EXPERIENCE, MEMORY), (READ_ANEW, PLAIN), (READ_ANEW, EXPERIENCE))
 _ALL: Final = "all subjects"
 
 
@@ -38,10 +41,25 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """What is known, and asked, of a subject.
+
+    :ivar told: what came of each question that was learnt from, by its id.
+    :ivar tests: a seed's questions, without those whose text or answer stands in a store.
+    :ivar leaks: how often one was left out for that.
+    """
+
+    splits: Mapping[int, Split]
+    told: Mapping[str, Told]
+    tests: Mapping[int, list[Item]]
+    leaks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a subject.
 
-    :ivar leaks: how often a test question, or its answer as a sentence, stood in a store. It was left out then.
+    :ivar leaks: how often a test question was left out, see :class:`Subject`.
     """
 
     asked: list[Asked]
@@ -54,30 +72,38 @@ async def run(settings: Generalised, work: Work) -> Report:
         subject: questions.splits(questions.distinct(work.data, subject), settings.share, settings.seeds, most=settings.most)
         for subject in settings.subjects
     }
+    never = questions.never_tested(splits[settings.subjects[0]].values())
     async with shared_model(settings.model or None) as engine:
-        pupil = await Pupil.of(
-            engine, work, questions.never_tested(splits[settings.subjects[0]].values()), support=settings.support
-        )
-        found = {subject: await _subject(settings, pupil, subject, splits[subject]) for subject in settings.subjects}
-        return _report(settings, found, model=engine.model.name, method=pupil.method)
+        pupil = await Pupil.of(engine, work, never, support=settings.support)
+        subjects = {name: await _learnt(pupil, name, splits[name]) for name in settings.subjects}
+        joined = {name: await _asked(settings, pupil, name, subjects[name], (PLAIN, MEMORY, EXPERIENCE)) for name in subjects}
+    async with shared_model(settings.model or None, kv_cache_mb=0) as engine:
+        reader = replace(pupil, engine=engine)
+        anew = {name: await _asked(settings, reader, name, subjects[name], (READ_ANEW,)) for name in subjects}
+    found = {name: Outcome(joined[name] + anew[name], subject.leaks) for name, subject in subjects.items()}
+    return _report(settings, found, model=engine.model.name, method=pupil.method)
 
 
-async def _subject(settings: Generalised, pupil: Pupil, subject: str, splits: Mapping[int, Split]) -> Outcome:
+async def _learnt(pupil: Pupil, name: str, splits: Mapping[int, Split]) -> Subject:
     learners = list(dict.fromkeys(item for split in splits.values() for item in split.train))
-    made = await pupil.work.each(f"{subject}: learn", learners, pupil.learn)
+    made = await pupil.work.each(f"{name}: learn", learners, pupil.learn)
     told = {item.id: one for item, one in zip(learners, made, strict=True)}
+    known = {
+        seed: set(questions.leaks([text for condition in CONDITIONS for text in _texts(split, told, condition)], split.test))
+        for seed, split in splits.items()
+    }
+    tests = {seed: [item for item in split.test if item.id not in known[seed]] for seed, split in splits.items()}
+    return Subject(splits, told, tests, sum(map(len, known.values())))
+
+
+async def _asked(settings: Generalised, pupil: Pupil, name: str, subject: Subject, conditions: Sequence[str]) -> list[Asked]:
     asked = []
-    leaks = 0
-    for seed, split in splits.items():
-        known = set(questions.leaks([text for condition in CONDITIONS for text in _texts(split, told, condition)], split.test))
-        test = [item for item in split.test if item.id not in known]
-        leaks += len(known)
-        for condition in CONDITIONS:
-            texts = _texts(split, told, condition)
-            with recalling(texts, pupil.engine.model.name) as recall:
+    for seed, split in subject.splits.items():
+        for condition in conditions:
+            with recalling(_texts(split, subject.told, condition), pupil.engine.model.name) as recall:
                 ask = partial(_ask, pupil, recall, seed, condition, k=settings.k)
-                asked += await pupil.work.each(f"{subject}, seed {seed}: ask {condition}", test, ask)
-    return Outcome(asked, leaks)
+                asked += await pupil.work.each(f"{name}, seed {seed}: ask {condition}", subject.tests[seed], ask)
+    return asked
 
 
 async def _ask(pupil: Pupil, recall: Recall, seed: int, condition: str, item: Item, *, k: int) -> Asked:
@@ -93,7 +119,7 @@ def _texts(split: Split, told: Mapping[str, Told], condition: str) -> list[str]:
     match condition:
         case "memory":
             return [told[item.id]["memory"] for item in split.train]
-        case "experience":
+        case "experience" | "experience, read anew":
             return [told[item.id]["experience"] for item in split.train]
         case _:
             return []
@@ -121,7 +147,7 @@ def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, 
         made = {condition: measured(f"{subject}.{condition}", by[condition], better="higher") for condition in CONDITIONS}
         figures += made.values()
         rows.append((subject, str(len(by[PLAIN])), *(shown(made[condition].estimate) for condition in CONDITIONS)))
-        pairs += [(subject, f"experience over {other}", *paired(by[EXPERIENCE], by[other])) for other in (PLAIN, MEMORY)]
+        pairs += [(subject, f"{one} over {other}", *paired(by[one], by[other])) for one, other in _PAIRS]
     columns = ("subject", "questions", *CONDITIONS)
     lines = tuple(
         line(condition, [figure.estimate for figure in figures if figure.name.endswith(f".{condition}")])

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from rich.console import Console
 from stopping import stop_once
 
 from espeer.errors import ConfigError, InputError
+from espeer.llm.engine import Engine
+from espeer.llm.shared import shared_model
 from espeer.sim.experiments import generalised, performing, settings
 from espeer.sim.experiments.generalised import Asked, Outcome
 from espeer.sim.experiments.journal import Journal
@@ -41,6 +44,7 @@ def test_it_writes_figures_tables_and_plots(tmp_path: Path) -> None:
         "incidents.plain",
         "incidents.memory",
         "incidents.experience",
+        "incidents.experience, read anew",
     ]
     assert all(sum(map(len, figure["outcomes"].values())) == 8 for figure in found["figures"])  # 4 questions, 2 seeds
     assert found["about"]["seeds"] == [1, 2]
@@ -49,11 +53,23 @@ def test_it_writes_figures_tables_and_plots(tmp_path: Path) -> None:
     assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_reading_anew_is_asked_of_a_model_that_joins_no_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    joins: list[dict[str, int]] = []
+
+    def opened(model: str | None, **given: int) -> AbstractAsyncContextManager[Engine]:
+        joins.append(given)
+        return shared_model(model)
+
+    monkeypatch.setattr(generalised, "shared_model", opened)
+    perform(settings.parse(SCENARIO, quick=True), tmp_path)
+    assert joins == [{}, {"kv_cache_mb": 0}]
+
+
 def test_several_subjects_are_also_told_together() -> None:
     chosen = settings.parse(SCENARIO)
     assert isinstance(chosen, Generalised)
     asked = [
-        Asked(1, f"{subject} {number}", condition, condition == "experience" or number == 0)
+        Asked(1, f"{subject} {number}", condition, "experience" in condition or number == 0)
         for subject in "ab"
         for number in range(4)
         for condition in generalised.CONDITIONS
@@ -62,7 +78,7 @@ def test_several_subjects_are_also_told_together() -> None:
     made = generalised._report(chosen, found, model="m", method="letter")
     shares, pairs = made.tables
     assert [row[:2] for row in shares.rows] == [("a", "4"), ("b", "4"), ("all subjects", "8")]
-    assert [row[3] for row in pairs.rows if row[0] == "all subjects"] == ["6 / 0", "6 / 0"]
+    assert [row[3] for row in pairs.rows if row[0] == "all subjects"] == ["6 / 0", "6 / 0", "6 / 0", "0 / 0"]
     assert made.plots[0].x == ("a", "b", "all subjects")
     assert made.notes[0].endswith(": 4")
 
