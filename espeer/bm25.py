@@ -29,6 +29,8 @@ _ROWS: Final = 32
 """The scores are looked at as so many rows when the best are sought, see :meth:`BM25Index._best`."""
 _LEAST_ROOM: Final = 1024
 _TINY: Final = float(np.finfo(np.float64).smallest_subnormal)
+_ROUNDING: Final = 1e-9
+"""A similarity is a sum in another order than the one it is compared with: equal texts may be a hair less alike than 1."""
 _LOWEST: Final = float(np.finfo(np.float64).min)
 SMALL_CORPUS: Final = 10
 """Below this many documents Okapi's idf is near zero or negative for almost every term."""
@@ -209,7 +211,8 @@ class BM25Index:
         weights[numbers] = self._idfs()[numbers] * self._saturation(occurrences, own)
         row = self._scored(numbers.tolist(), (self._idfs()[numbers] * occurrences).tolist())
         norm = self._self_score(own) if scale == "normalised" else 1.0
-        wanted = row >= max(at_least * norm, _TINY)
+        least = at_least * (1 - _ROUNDING)
+        wanted = row >= max(least * norm, _TINY)
         wanted[own] = False
         if label is not None:
             wanted &= self._labels == self._label_numbers.get(label, -2)
@@ -222,7 +225,7 @@ class BM25Index:
             others, often = unpacked(self._forward[slot])
             other_norm = self._self_score(slot) if scale == "normalised" else 1.0
             similarity = min(forth, float(weights[others] @ often) / other_norm)
-            if similarity >= at_least:
+            if similarity >= least:
                 similarity = similarity if scale == "raw" else min(similarity, 1.0)
                 insort(found, (-similarity, self._keys[slot]))
         return [(other, -negated) for negated, other in found[:k]]

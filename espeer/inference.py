@@ -196,7 +196,7 @@ class Inference:
             confidence = None
             if ending != "time":
                 with trio.move_on_at(clock.deadline):
-                    confidence = await self._confidence(packed.prompt, text)
+                    confidence = await reported_confidence(self._engine, packed.prompt, text)
             number = await capture(asked.question, text, packed.used) if capture else None
             used = tuple(hit.id for hit in packed.used)
             tokens = self._engine.model.size(_in_one(packed.prompt)), self._engine.model.count(text)
@@ -281,18 +281,6 @@ class Inference:
         prompt = form(starts[first])
         return replace(packed, prompt=prompt, size=model.size(prompt))
 
-    async def _confidence(self, asked: Prompt, text: str) -> float:
-        """Return the model's probability of "Yes" against "No" when asked whether its answer is right."""
-        while True:
-            try:
-                yes, no = await self._engine.score(prompts.confidence(asked, text), ("Yes", "No"))
-            except PromptTooLong:  # an answer can have more tokens when it is read than when it was written
-                if not text:
-                    raise
-                text = text[: len(text) // 2]
-            else:
-                return 1 / (1 + exp(no.logprob - yes.logprob))
-
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
@@ -302,6 +290,23 @@ class _Packed:
     size: int
     notes: Sequence[Note]
     used: tuple[Hit, ...]
+
+
+async def reported_confidence(engine: Engine, asked: Prompt, answer: str) -> float:
+    """Return a model's probability of "Yes" against "No" when asked whether an answer that it gave is right, 0 to 1.
+
+    :param asked: what it answered to.
+    :raises PromptTooLong: not even half a word of the answer fits behind that.
+    """
+    while True:
+        try:
+            yes, no = await engine.score(prompts.confidence(asked, answer), ("Yes", "No"))
+        except PromptTooLong:  # an answer can have more tokens when it is read than when it was written
+            if not answer:
+                raise
+            answer = answer[: len(answer) // 2]
+        else:
+            return 1 / (1 + exp(no.logprob - yes.logprob))
 
 
 def _in_one(prompt: Prompt) -> Prompt:

@@ -191,11 +191,21 @@ def test_neighbours_are_mutual_and_equal_texts_are_wholly_alike(given_texts: lis
     pairs = {(a, b): value for a in documents for b, value in index.neighbours(a, 0.3)}
     for (a, b), value in pairs.items():
         assert pairs[b, a] == pytest.approx(value)
-        assert 0.3 <= value <= 1
+        assert 0.3 - 1e-9 <= value <= 1
     for key in documents:
         everything = index.neighbours(key, 0.3)
         for k in (1, 2, 5):
             assert index.neighbours(key, 0.3, k=k) == everything[:k]
+
+
+@given(many)
+@settings(max_examples=100, deadline=None)
+def test_equal_texts_are_found_at_a_threshold_of_one_however_their_sums_are_rounded(given_texts: list[str]) -> None:
+    texts = [f"{text} own{number}" for number, text in enumerate(given_texts)] * 2
+    index, _ = built([(f"{number:02}", text) for number, text in enumerate(texts)])
+    if index._common() >= 0:  # else a term in most documents would make texts less alike
+        for number in range(len(given_texts)):
+            assert f"{number + len(given_texts):02}" in dict(index.neighbours(f"{number:02}", 1.0))
 
 
 def test_equal_texts_are_alike_in_a_corpus_too_small_for_idf() -> None:

@@ -140,8 +140,10 @@ def may_join(a: Claim, b: Claim) -> bool:
     """Whether two experiences may be put into one, however alike their words are.
 
     Not if each names a code that the other lacks, nor if their questions differ in a number of the same unit, a name or a
-    negation: then they are about different things.
+    negation: then they are about different things. What says the same may always be put together.
     """
+    if a == b:
+        return True
     if a.whole.codes - b.whole.codes and b.whole.codes - a.whole.codes:
         return False
     return not conflict(a.question, b.question, whole_a=a.whole, whole_b=b.whole, alike=0.0)
@@ -258,8 +260,10 @@ def contradict(a: Claim, b: Claim) -> bool:
     Their answers have different numbers or names in like words, or one denies what the other says, or they have almost no terms
     in common. An answer that only adds to the other does not contradict it. Another word for the same thing cannot be told from
     another thing: "push the button" and "press the switch" contradict each other; "swap the red relay" and "swap the blue
-    relay", or "open" and "close", do not.
+    relay", or "open" and "close", do not. No text contradicts itself.
     """
+    if a == b:
+        return False
     if bool(a.question.stems) != bool(b.question.stems):
         return False
     if a.question.stems and _cosine(a.question.stems, b.question.stems) < SAME_QUESTION:

@@ -376,3 +376,15 @@ def test_what_makes_an_experience_useful() -> None:
     assert all(usefulness(other, now_ms=now) > usefulness(plain, now_ms=now) for other in better)
     assert all(usefulness(other, now_ms=now) < usefulness(plain, now_ms=now) for other in worse)
     assert least_useful([plain, replace(plain, key="a"), replace(plain, key="z")], now_ms=now, excess=2) == ["a", "m"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What term is not the same as force, but means the force per unit area? pressure",
+        "rust. A rust is not a paint. Rust is what a wet pipe gets; it is the water, not the pipe, that brings it.",
+    ],
+)
+def test_no_text_contradicts_itself_or_is_kept_apart_from_its_copy(text: str) -> None:
+    assert not contradict(Claim.of(text), Claim.of(text))
+    assert may_join(Claim.of(text), Claim.of(text))
