@@ -12,13 +12,16 @@ from typing import Final
 import trio
 
 from espeer.errors import ModelError, NetworkError
-from espeer.inference import Choice
-from espeer.lifecycle import calibration
+from espeer.inference import Choice, reported_confidence
+from espeer.lifecycle import calibration, prompts
+from espeer.lifecycle.choice import LETTERS
+from espeer.llm.engine import Engine
 from espeer.node import Node
 from espeer.sim.experiments import questions
 from espeer.sim.experiments.deployments import PATIENCE_SECONDS, Deployment, deployed
 from espeer.sim.experiments.journal import digest
 from espeer.sim.experiments.pupil import TYPE, interaction
+from espeer.sim.experiments.questions import Item
 from espeer.sim.experiments.remembering import Remembering, remembering
 from espeer.sim.experiments.repetitive_report import ALONE, PLAIN, WAYS, Asked, Way, report
 from espeer.sim.experiments.report import Report
@@ -61,8 +64,8 @@ async def _through(
     with work.phase(f"{subject}, seed {seed}: {way}", sum(map(len, (*epochs, *learning)))) as tick:
         async with deployed(how, engine, clients=settings.clients, type=TYPE) as fleet:
             for number, asks in enumerate(epochs, 1):
-                ask = partial(_ask, fleet.clients, k=0 if way == PLAIN else settings.k)
-                choices = await together(asks, ask, tick)
+                ask = partial(_ask, engine, fleet.clients, k=0 if way == PLAIN else settings.k)
+                answers = await together(asks, ask, tick)
                 asked += [
                     Asked(
                         subject,
@@ -73,26 +76,38 @@ async def _through(
                         ask.item.id,
                         ask.before,
                         choice.index == ask.item.answer,
-                        round(choice.confidence, 4),
-                        digest([hit.experience.text for hit in choice.experiences]),
+                        share=round(choice.confidence, 4),
+                        reported=round(reported, 4),
+                        recalled=digest([hit.experience.text for hit in choice.experiences]),
                     )
-                    for ask, choice in zip(asks, choices, strict=True)
+                    for ask, (choice, reported) in zip(asks, answers, strict=True)
                 ]
                 if number <= len(learning):
-                    told = list(zip(asks, choices, strict=True))
+                    told = [(ask, choice) for ask, (choice, _) in zip(asks, answers, strict=True)]
                     learnt.update(await together(told, partial(_learn, fleet.clients, support=settings.support), tick))
                     await fleet.converged(learnt)
     return asked
 
 
-async def _ask(clients: Sequence[Node], ask: Ask, *, k: int) -> Choice:
-    """Have a client choose. Where its server does not answer now, it is asked again, or the answer would be of no use here."""
+async def _ask(engine: Engine, clients: Sequence[Node], ask: Ask, *, k: int) -> tuple[Choice, float]:
+    """Have a client choose, and its model say how sure it is of that.
+
+    Where its server does not answer now, it is asked again, or the answer would be of no use here.
+    """
     deadline = trio.current_time() + PATIENCE_SECONDS
     while (choice := await clients[ask.client].choose(ask.item.question, ask.item.choices, recall=k)).unreached:
         if trio.current_time() > deadline:
             raise NetworkError("a client's server does not answer; go on when the machine has less to do")
         await trio.sleep(_AGAIN_SECONDS)
-    return choice
+    return choice, await _reported(engine, ask.item, choice)
+
+
+async def _reported(engine: Engine, item: Item, choice: Choice) -> float:
+    """Ask the model whether its choice is right, with the same texts before it as when it chose."""
+    notes = [prompts.note(hit.id, hit.experience.text) for hit in choice.experiences]
+    asked, _ = prompts.choose(item.question, item.choices, notes, choice.method)
+    said = f"{LETTERS[choice.index]}. {choice.text}" if choice.method == "letter" else choice.text
+    return await reported_confidence(engine, asked, said)
 
 
 async def _learn(clients: Sequence[Node], told: tuple[Ask, Choice], *, support: bool) -> str:

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 from espeer.sim.experiments.estimates import Outcomes, calibration_error, mean
 from espeer.sim.experiments.report import PAIRED, Figure, Line, Plot, Report, Table, measured, paired, shown
 from espeer.sim.experiments.settings import Repetitive
-from espeer.sim.experiments.trace import BEFORE, Before
+from espeer.sim.experiments.trace import BEFORE, OTHERS, Before
 
 Way = Literal["plain", "alone", "server", "peers"]
 """How the clients are deployed: without experience, each with its own, all with what a server holds, all as peers."""
@@ -30,7 +30,8 @@ class Asked:
 
     :ivar epoch: from 1.
     :ivar before: who had been told what is right.
-    :ivar confidence: the model's share of probability for what it chose.
+    :ivar share: the model's share of probability for what it chose.
+    :ivar reported: its probability of "Yes" when it is asked whether that is right.
     :ivar recalled: names the texts that it was shown, in their order.
     """
 
@@ -42,7 +43,8 @@ class Asked:
     item: str
     before: Before
     right: bool
-    confidence: float
+    share: float
+    reported: float
     recalled: str
 
 
@@ -74,7 +76,8 @@ def report(settings: Repetitive, asked: Sequence[Asked], *, model: str, method: 
             "a question that comes back asks whether what was told of it is found and used, not whether it was understood",
             "an epoch's questions are answered with what was known when it began; all deployments get the same ones",
             "a question is drawn as a whole for the intervals and counts once in the sign test, however often it was asked",
-            "confidence is the model's share of probability for what it chose; calibration error is over 10 bins",
+            "reported: the model's probability of Yes, against No, when it is asked whether its choice is right",
+            "share: its share of the choices' probability for what it chose; calibration error (expected, ECE) is over 10 bins",
             *(_BY_TEXT if method == "text" else ()),
             f"peers and clients of a server were shown the same texts, in the same order, in {same:,} of {pairs:,} asks",
         ),
@@ -88,8 +91,12 @@ def _right(asked: Sequence[Asked]) -> Outcomes:
     return _outcomes(asked, lambda one: float(one.right))
 
 
-def _sure(asked: Sequence[Asked]) -> Outcomes:
-    return _outcomes(asked, lambda one: one.confidence)
+def _reported(asked: Sequence[Asked]) -> Outcomes:
+    return _outcomes(asked, lambda one: one.reported)
+
+
+def _share(asked: Sequence[Asked]) -> Outcomes:
+    return _outcomes(asked, lambda one: one.share)
 
 
 def _outcomes(asked: Sequence[Asked], value: Callable[[Asked], float]) -> Outcomes:
@@ -110,7 +117,8 @@ def _figures(of: _Group, epochs: range) -> list[Figure]:
         ]
         for name, part in (("right", _hits(asked)), ("wrong", _misses(asked))):
             if part:
-                figures.append(measured(f"{subject}.{way}.confidence-{name}", _sure(part)))
+                figures.append(measured(f"{subject}.{way}.reported-{name}", _reported(part)))
+                figures.append(measured(f"{subject}.{way}.share-{name}", _share(part)))
     return figures
 
 
@@ -155,10 +163,14 @@ def _pairs(subjects: Sequence[str], of: _Group, epochs: range) -> Table:
         for one, other, span in spans:
             mine, theirs = (_right([ask for ask in of[subject, way] if ask.epoch in span]) for way in (one, other))
             when = f"{span[0]}" if len(span) == 1 else f"{span[0]} to {span[-1]}"
-            rows.append((subject, f"{one} over {other}", when, *paired(mine, theirs)))
+            rows.append((subject, f"{one} over {other}", when, "all", *paired(mine, theirs)))
+        for one, other in _COMPARED:
+            mine, theirs = (_right([ask for ask in of[subject, way] if ask.before == OTHERS]) for way in (one, other))
+            if mine:
+                rows.append((subject, f"{one} over {other}", "all", "only others", *paired(mine, theirs)))
     return Table(
         "Pairs: the same questions to the same clients",
-        ("subject", "compared", "epochs", "difference", *PAIRED),
+        ("subject", "compared", "epochs", "asked before", "difference", *PAIRED),
         tuple(rows),
     )
 
@@ -166,12 +178,16 @@ def _pairs(subjects: Sequence[str], of: _Group, epochs: range) -> Table:
 def _confidence(of: _Group, epochs: range) -> Table:
     rows = []
     for (subject, way), asked in of.items():
-        parts = {} if way == PLAIN else {str(epoch): [one for one in asked if one.epoch == epoch] for epoch in epochs}
+        parts = {str(epoch): [one for one in asked if one.epoch == epoch] for epoch in epochs}
         for name, part in (parts | {"all": asked}).items():
-            sure = [shown(mean(_sure(half))) if half else "-" for half in (_hits(part), _misses(part))]
-            error = calibration_error([one.confidence for one in part], [one.right for one in part])
-            rows.append((subject, way, name, *sure, f"{error:.3f}"))
-    columns = ("subject", "deployment", "epoch", "where right", "where wrong", "expected calibration error")
+            right = [one.right for one in part]
+            cells = []
+            for sure in (_reported, _share):
+                cells += [shown(mean(sure(half))) if half else "-" for half in (_hits(part), _misses(part))]
+                cells.append(f"{calibration_error([sure([one])[one.item][0] for one in part], right):.3f}")
+            rows.append((subject, way, name, *cells))
+    kinds = ("where right", "where wrong", "calibration error")
+    columns = ("subject", "deployment", "epoch", *(f"{sure}, {kind}" for sure in ("reported", "share") for kind in kinds))
     return Table("The model's confidence in its answers", columns, tuple(rows))
 
 
@@ -188,7 +204,7 @@ def _plots(settings: Repetitive, subject: str, of: _Group, epochs: range) -> lis
     x = tuple(map(str, epochs))
     name = subject.replace("_", " ")
     sure = [
-        _line(f"{way}, {label}", [_sure(part([one for one in of[subject, way] if one.epoch == epoch])) for epoch in epochs])
+        _line(f"{way}, {label}", [_reported(part([one for one in of[subject, way] if one.epoch == epoch])) for epoch in epochs])
         for way in (ALONE, PEERS)
         for label, part in (("right", _hits), ("wrong", _misses))
     ]
@@ -204,7 +220,14 @@ def _plots(settings: Repetitive, subject: str, of: _Group, epochs: range) -> lis
                 for way in WAYS
             ),
         ),
-        Plot(f"{settings.name}-{subject}-confidence", f"How sure the model is: {name}", "epoch", "confidence", x, tuple(sure)),
+        Plot(
+            f"{settings.name}-{subject}-confidence",
+            f"How sure the model is: {name}",
+            "epoch",
+            "reported confidence",
+            x,
+            tuple(sure),
+        ),
     ]
 
 

@@ -134,7 +134,12 @@ Row = tuple[int, str, Before, bool]
 
 def asks(way: Way, *rows: Row) -> list[Asked]:
     return [
-        Asked("s", way, 1, epoch, 0, item, before, right, 0.75 if right else 0.5, f"{way}-{item}" if way == "peers" else item)
+        Asked(
+            *("s", way, 1, epoch, 0, item, before, right),
+            share=0.75 if right else 0.5,
+            reported=0.9 if right else 0.2,
+            recalled=f"{way}-{item}" if way == "peers" else item,
+        )
         for epoch, item, before, right in rows
     ]
 
@@ -155,9 +160,16 @@ def test_tables_tell_what_came_back_from_what_is_new() -> None:
         ("peers over plain", "2"),
         ("peers over alone", "2"),
         ("peers over server", "2"),
+        ("peers over plain", "all"),
+        ("peers over alone", "all"),
+        ("peers over server", "all"),
     ]
-    assert [row[4] for row in pairs.rows] == ["1 / 0", "1 / 0", "0 / 0"]
-    assert pairs.rows[0][3].startswith("+0.333")
+    assert [row[5] for row in pairs.rows] == ["1 / 0", "1 / 0", "0 / 0"] * 2
+    assert pairs.rows[0][4].startswith("+0.333")
+    assert pairs.rows[3][4].startswith("+0.500")
     peers = {row[2]: row[3:] for row in confidence.rows if row[1] == "peers"}
-    assert peers["all"] == ("0.750 (2, all alike)", "0.500 (2, all alike)", "0.350")
+    assert peers["all"] == (
+        *("0.900 (2, all alike)", "0.200 (2, all alike)", "0.140"),
+        *("0.750 (2, all alike)", "0.500 (2, all alike)", "0.350"),
+    )
     assert made.notes[-1].endswith("in 0 of 5 asks")
