@@ -42,17 +42,17 @@ async def run(settings: Ablation, work: Work) -> Report:
         pupil = await Pupil.of(engine, work, rest, support=settings.support)
         asked, ranked = [], []
         lessons: dict[str, dict[str, Made]] = {name: {} for name in settings.distilling}
-        items: list[Item] = []
         for subject, by_seed in splits.items():
             learners = list(dict.fromkeys(item for split in by_seed.values() for item in split.train))
-            items += learners
             for name in settings.distilling:
                 made = await work.each(f"{subject}: learn, {name}", learners, partial(_lesson, pupil, DISTILLING[name]))
                 lessons[name] |= {item.id: one for item, one in zip(learners, made, strict=True)}
             for seed, split in by_seed.items():
                 asked += await _ask_all(settings, pupil, f"{subject}, seed {seed}", split, lessons)
                 ranked += [one for name in lessons for one in await _ranks(settings, pupil, split, name, lessons[name])]
-        groups = _groups(items, lessons)[: settings.groups]
+        drawn = [split.train for by_seed in splits.values() for split in by_seed.values()]
+        in_turn = dict.fromkeys(item for turn in zip(*drawn, strict=True) for item in turn)  # so that every seed has its share
+        groups = _groups(in_turn, lessons)[: settings.groups]
         notes = {name: await _notes(work, engine, name, groups) for name in settings.condensing}
         outcome = Outcome(asked, ranked, lessons, notes, groups)
         return ablation_report.report(settings, outcome, model=engine.model.name, method=pupil.method)
@@ -133,7 +133,7 @@ async def _ranks(settings: Ablation, pupil: Pupil, split: Split, variant: str, m
     return ranked
 
 
-def _groups(items: Sequence[Item], lessons: Mapping[str, Mapping[str, Made]]) -> list[Group]:
+def _groups(items: Iterable[Item], lessons: Mapping[str, Mapping[str, Made]]) -> list[Group]:
     """Return what was made of each question, where these are at least two different texts."""
     groups = []
     for item in items:

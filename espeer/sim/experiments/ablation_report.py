@@ -1,7 +1,7 @@
 """What the ablation of the prompts came to: its values, and the report of them (pure)."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Final, TypedDict
@@ -150,26 +150,44 @@ def _second(made: Made) -> bool:
 
 def _accepted(what: str, by_variant: Mapping[str, Mapping[str, Made]]) -> list[Figure]:
     return [
-        measured(f"{what}.{name}.first try kept", {item: [float(_first(one))] for item, one in made.items()}, better="higher")
+        measured(f"{what}.{name}.first try kept", _each(made, lambda one: float(_first(one))), better="higher")
         for name, made in by_variant.items()
         if made
     ]
 
 
-_TRIES: Final = ("variant", "of", "first try kept", "second", "quoted", "characters, median", "tokens read", "written", "calls")
+_TRIES: Final = (
+    *("variant", "of", "first try kept", f"over {CURRENT}", "second", "quoted", "characters, median"),
+    *("tokens read", "written", "calls"),
+)
 
 
 def _tries(by_variant: Mapping[str, Mapping[str, Made]]) -> list[tuple[str, ...]]:
     rows = []
+    first = {name: _each(made, lambda one: float(_first(one))) for name, made in by_variant.items()}
     for name, made in by_variant.items():
         every = list(made.values())
-        shares = [fmean(map(kind, every)) for kind in (_first, _second, lambda one: one["method"] == "extractive")]
+        shares = [fmean(map(kind, every)) for kind in (_second, lambda one: one["method"] == "extractive")]
         spent = [fmean(one["read"] for one in every), fmean(one["written"] for one in every)]
         calls = fmean(one["calls"] for one in every)
         length = median(len(one["text"]) for one in every)
         shown_shares = (f"{share:.0%}" for share in shares)
-        rows.append((name, str(len(every)), *shown_shares, f"{length:.0f}", *(f"{one:.0f}" for one in spent), f"{calls:.2f}"))
+        rows.append(
+            (
+                *(name, str(len(every)), shown(mean(first[name])), _over_current(name, first), *shown_shares, f"{length:.0f}"),
+                *(f"{one:.0f}" for one in spent),
+                f"{calls:.2f}",
+            )
+        )
     return rows
+
+
+def _each(made: Mapping[str, Made], value: Callable[[Made], float]) -> Outcomes:
+    return {item: [value(one)] for item, one in made.items()}
+
+
+def _over_current(name: str, values: Mapping[str, Outcomes]) -> str:
+    return "" if name == CURRENT else signed(difference(values[name], values[CURRENT]))
 
 
 _REFUSED: Final = ("variant", "refused", *REASONS)
@@ -202,22 +220,43 @@ def _finding(k: int, outcome: Outcome, found: Mapping[str, Outcomes]) -> Table:
     rows = []
     for name, first in found.items():
         among = [one.place is not None for one in outcome.ranked if one.variant == name]
-        change = "" if name == CURRENT else signed(difference(first, found[CURRENT]))
-        rows.append((name, shown(mean(first)), change, f"{fmean(among):.3f}"))
+        rows.append((name, shown(mean(first)), _over_current(name, found), f"{fmean(among):.3f}"))
     columns = ("variant", "first", f"over {CURRENT}", f"among {k}")
     return Table("How often a question that was learnt from finds its own experience", columns, tuple(rows))
 
 
 def _kept(outcome: Outcome) -> Table:
+    texts = {
+        name: {group.item.id: (group, made[group.item.id]["text"]) for group in outcome.groups}
+        for name, made in outcome.notes.items()
+    }
+    facts = {
+        name: {item: [share] for item, (group, text) in pairs.items() if (share := kept(text, group.texts)) is not None}
+        for name, pairs in texts.items()
+    }
+    answers = {
+        name: {item: [_holds_answer(text, group.item.right)] for item, (group, text) in pairs.items()}
+        for name, pairs in texts.items()
+    }
     rows = []
-    for name, made in outcome.notes.items():
-        pairs = [(group, made[group.item.id]["text"]) for group in outcome.groups]
-        facts = [share for group, text in pairs if (share := kept(text, group.texts)) is not None]
-        answers = [_holds_answer(text, group.item.right) for group, text in pairs]
-        shorter = [len(text) / sum(map(len, group.texts)) for group, text in pairs]
-        shares = (fmean(facts) if facts else 1.0, fmean(answers), fmean(shorter))
-        rows.append((name, str(len(pairs)), *(f"{share:.0%}" for share in shares)))
-    columns = ("variant", "groups", "agreed facts kept", "terms of the right answer", "length, of the sources' together")
+    for name, pairs in texts.items():
+        cells = [
+            cell
+            for values in (facts, answers)
+            for cell in ((shown(mean(values[name])), _over_current(name, values)) if values[name] else ("", ""))
+        ]
+        shorter = fmean(len(text) / sum(map(len, group.texts)) for group, text in pairs.values())
+        rows.append((name, str(len(pairs)), *cells, f"{shorter:.0%}"))
+    over = f"over {CURRENT}"
+    columns = (
+        "variant",
+        "groups",
+        "agreed facts kept",
+        over,
+        "terms of the right answer",
+        over,
+        "length, of the sources' together",
+    )
     return Table("Condensation: what is kept", columns, tuple(rows))
 
 
@@ -244,8 +283,8 @@ def _bars(
 def _tried(settings: Ablation, outcome: Outcome) -> Plot:
     variants = tuple(outcome.lessons)
     first, second = (
-        [mean({item: [float(kind(one))] for item, one in outcome.lessons[name].items()}) for name in variants]
-        for kind in (_first, _second)
+        [mean(_each(outcome.lessons[name], kind)) for name in variants]
+        for kind in (lambda one: float(_first(one)), lambda one: float(_second(one)))
     )
     lines = (line("first try kept", first), line("second try kept", second))
     return Plot(f"{settings.name}-tries", "Lessons worded by the model", "", "share of all", variants, lines, kind="bars")

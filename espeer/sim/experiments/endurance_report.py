@@ -121,7 +121,8 @@ def report(settings: Endurance, courses: Sequence[Course]) -> Report:
             "without recall: the same questions, the same model, each asked once; in the test, too, a question counts once",
             "moving windows overlap and share questions with each other: they show the course, and are not independent",
             "a run goes on only while the model has nothing more urgent to do: its seconds are from its beginning to its end",
-            "RSS is that of the whole process, the model's weights and caches among it",
+            "RSS is that of the whole process, the model's weights and caches among it; all seeds run in one process",
+            f"a run is due when {settings.refine_after} records are new, or more than {settings.max_records} active",
         ),
     )
 

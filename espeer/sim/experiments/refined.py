@@ -17,6 +17,7 @@ from espeer.lifecycle.essence import stems
 from espeer.recall import Recall
 from espeer.scale import Scale
 from espeer.sim.experiments import questions, refined_report, saturated
+from espeer.sim.experiments.journal import digest
 from espeer.sim.experiments.pupil import Pupil, recall_from
 from espeer.sim.experiments.questions import Item, Split
 from espeer.sim.experiments.refined_report import FULL, PLAIN, Found, Store
@@ -88,7 +89,7 @@ async def _one(settings: Refined, pupil: Pupil, subject: str, seed: int, split: 
             await saturated.time_recall(refinement, [*test, *split.train], k=settings.k)
         asked: list[tuple[str, Recall | None, Item]] = [(PLAIN, None, item) for item in (*test, *split.train)]
         asked += [(name, recall_from(one.replica), item) for name, one in kept.items() for item in (*test, *split.train)]
-        replies = await work.each(f"{about}: ask", asked, partial(_ask, pupil, settings.k, about))
+        replies = await work.each(f"{about}: ask", asked, partial(_ask, pupil, settings.k, full))
         by = {(name, item.id): reply for (name, _, item), reply in zip(asked, replies, strict=True)}
         stores = [_answered(name, by, test, split.train, one) for name, one in {PLAIN: None, **kept}.items()]
     asked_for = min(settings.written, settings.wordings - 1) * len(split.train)
@@ -129,23 +130,37 @@ async def _refined(
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """Whether a question was answered right, whether the model was shown a text, and whether one held the answer's words."""
+    """Whether a question was answered right, and what the model was shown.
+
+    :ivar shown: a text at all.
+    :ivar told: a text that held all words of the right answer.
+    :ivar own: so many texts that stand for the question's own experience.
+    :ivar different: so many different texts.
+    """
 
     right: bool
-    shown: bool
-    told: bool
+    shown: bool = False
+    told: bool = False
+    own: int = 0
+    different: int = 0
 
 
-async def _ask(pupil: Pupil, k: int, about: str, asked: tuple[str, Recall | None, Item]) -> _Reply:
-    """Ask with what is recalled. What is the same in two stores is shown to the model once: it remembers."""
-    name, recall, item = asked
+async def _ask(pupil: Pupil, k: int, full: Saturated, asked: tuple[str, Recall | None, Item]) -> _Reply:
+    """Ask with what is recalled. What is the same in two stores is shown to the model once."""
+    _, recall, item = asked
     if recall is None:
-        return _Reply((await pupil.alone(item))["index"] == item.answer, shown=False, told=False)
+        return _Reply((await pupil.alone(item))["index"] == item.answer)
     hits = (await recall.recall(item.question, k, type=None)).hits
-    found = await pupil.ask(f"ask {about}, {name}: {item.id}", item, recall, k=k)
+    texts = [hit.experience.text for hit in hits]
+    found = await pupil.ask(f"ask {digest(texts)} {item.id}", item, recall, k=k)
     answer = stems(item.right)
-    told = any(answer <= stems(hit.experience.text) for hit in hits)
-    return _Reply(found["index"] == item.answer, shown=found["recalled"] > 0, told=told)
+    return _Reply(
+        found["index"] == item.answer,
+        shown=found["recalled"] > 0,
+        told=any(answer <= stems(text) for text in texts),
+        own=sum(item.id in full.behind(hit) for hit in hits),
+        different=len(set(texts)),
+    )
 
 
 def _answered(
@@ -157,5 +172,7 @@ def _answered(
         repeated={item.id: replies[name, item.id].right for item in train},
         shown={item.id: replies[name, item.id].shown for item in test},
         told={item.id: replies[name, item.id].told for item in train},
+        own={item.id: replies[name, item.id].own for item in train},
+        different={item.id: replies[name, item.id].different for item in train},
         kept=one.kept if one else None,
     )

@@ -18,6 +18,8 @@ _SCALES: Final[tuple[Scale, ...]] = ("raw", "normalised")
 _KINDS: Final = ("test", "repeated")
 _SHOWN: Final = "shown"
 _TOLD: Final = "told"
+_OWN: Final = "own"
+_DIFFERENT: Final = "different"
 _ALL: Final = "all subjects"
 _KB: Final = 1000
 
@@ -63,6 +65,8 @@ class Store:
     :ivar test, repeated: by question, whether it was answered right: those never learnt from, and those asked again.
     :ivar shown: by question of the test, whether the model was shown a text at all.
     :ivar told: by question that was asked again, whether a text that the model was shown held all words of the right answer.
+    :ivar own, different: by question that was asked again, how many texts that the model was shown stand for what was learnt
+        from it, and how many were different texts.
     :ivar kept: None for the plain model, which has none.
     """
 
@@ -71,6 +75,8 @@ class Store:
     repeated: Mapping[str, bool]
     shown: Mapping[str, bool]
     told: Mapping[str, bool]
+    own: Mapping[str, int]
+    different: Mapping[str, int]
     kept: Kept | None
 
 
@@ -146,6 +152,7 @@ def report(settings: Refined, found: Sequence[Found], *, model: str, method: Met
             "test: questions never learnt from; repeated: the questions learnt from, asked again",
             "test: shown something: the share for which anything was recalled; for the others no store can make a difference",
             "answer recalled: the questions asked again for which a text shown to the model held all words of the right answer",
+            "own texts: of those shown for a question asked again, what stands for its own experience; different: no copies",
             f"wordings asked of the model: {asked_for}; kept, because they said the same: {written}; all others are by rule",
             f"left out, because their text or their answer as a sentence of three words or more stood in a store: {leaks}",
             "what is superseded stays on disk for as long as there is room; bytes are of the texts that recall may find",
@@ -165,10 +172,17 @@ class _Subject:
         return [(one.seed, store) for one in self.found for store in one.stores if store.name == name]
 
     def outcomes(self, name: str, kind: str) -> dict[str, list[float]]:
-        """By question, whether it was answered right with each seed."""
+        """By question, with each seed: whether it was answered right, or what the model was shown."""
         right: dict[str, list[float]] = {}
         for _, store in self.stores(name):
-            kinds = {"test": store.test, "repeated": store.repeated, _SHOWN: store.shown, _TOLD: store.told}
+            kinds: dict[str, Mapping[str, float]] = {
+                "test": store.test,
+                "repeated": store.repeated,
+                _SHOWN: store.shown,
+                _TOLD: store.told,
+                _OWN: store.own,
+                _DIFFERENT: store.different,
+            }
             for item, one in kinds[kind].items():
                 right.setdefault(item, []).append(float(one))
         return right
@@ -198,12 +212,14 @@ class _Subject:
             *(f"{kind}, {number} questions" for kind, number in zip(_KINDS, of, strict=True)),
             "test: shown something",
             "answer recalled",
+            "own texts / different texts",
         )
         return columns, tuple(self._accuracy(name) for name in self.names)
 
     def _accuracy(self, name: str) -> tuple[str, ...]:
-        recalled = [mean(self.outcomes(name, kind)) for kind in (_SHOWN, _TOLD)]
-        cells = ("", "") if name == PLAIN else (f"{recalled[0].value:.0%}", shown(recalled[1]))
+        recalled = [mean(self.outcomes(name, kind)) for kind in (_SHOWN, _TOLD, _OWN, _DIFFERENT)]
+        texts = f"{recalled[2].value:.1f} / {recalled[3].value:.1f}"
+        cells = ("", "", "") if name == PLAIN else (f"{recalled[0].value:.0%}", shown(recalled[1]), texts)
         return name, *(shown(mean(self.outcomes(name, kind))) for kind in _KINDS), *cells
 
     def cost(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

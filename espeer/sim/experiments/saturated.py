@@ -13,7 +13,7 @@ from espeer.lifecycle.refiner import Refiner, Settings
 from espeer.llm.engine import Engine, Priority
 from espeer.p2p.identity import SEED_SIZE, Identity
 from espeer.records import Experience, SignedRecord
-from espeer.replica import Replica
+from espeer.replica import Hit, Replica
 from espeer.scale import Scale
 from espeer.sim.experiments import paraphrases
 from espeer.sim.experiments.metered import Metered
@@ -40,6 +40,10 @@ class Saturated:
 
     records: tuple[SignedRecord, ...]
     items: Mapping[str, str]
+
+    def behind(self, hit: Hit) -> set[str]:
+        """Return the items that what was recalled stands for: it is one of these records, or was made of several."""
+        return {self.items[id_] for id_ in [source.hex() for source in hit.experience.sources] or [hit.id]}
 
 
 @dataclass(slots=True)

@@ -73,6 +73,9 @@ def test_everything_is_written(done: Path) -> None:
     page = (done / "result.md").read_text()
     assert "| raw 1000 | 60 | " in page
     assert "Pairs: each store over the full one" in page
+    rows = {row.split(" | ")[0]: row for row in reversed(page.splitlines()) if row.count(" | ") == 5}
+    assert rows["| full"].endswith("| 3.0 / 1.3 |")  # all three are the question's own, in one or two wordings
+    assert rows["| normalised 0.4"].endswith("| 1.0 / 1.5 |")
     plots = {"small-incidents-raw", "small-incidents-normalised", "small-size-raw", "small-size-normalised"}
     assert {file.stem for file in done.glob("*.svg")} == {file.stem for file in done.glob("*.png")} == plots
 
