@@ -13,6 +13,12 @@ from espeer.llm.model import Note
 from espeer.llm.weights import cache_folder, read_json, write_json
 from espeer.tasks import in_thread
 
+_MASTERED: Final = 0.9
+"""A model with a larger share of :data:`CALIBRATION` right by letter is asked by letter, however it does by text. These questions
+are easy: they show what is out of a model's reach, not which way is better on hard ones. There it is better to see the choices
+beside each other: of 80 of MMLU's High School Biology Qwen2.5-Coder-1.5B has 39 right by letter, 30 by text, but of these twenty
+19 and 20."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -39,8 +45,8 @@ class Calibration:
 
     @property
     def method(self) -> Method:
-        """The better way to ask it; of equals, by text, which does not depend on the order of the choices."""
-        return "letter" if self.letter_accuracy > self.text_accuracy else "text"
+        """The better way to ask it: by letter where it masters that; else of equals by text, whatever the choices' order is."""
+        return "letter" if self.letter_accuracy > min(self.text_accuracy, _MASTERED) else "text"
 
 
 CALIBRATION: Final[tuple[Item, ...]] = (

@@ -21,6 +21,8 @@ async def test_it_measures_both_ways(nursery: trio.Nursery) -> None:
 def test_the_better_way_wins_and_text_of_equals() -> None:
     assert Calibration(0.9, 0.8).method == "letter"
     assert Calibration(0.8, 0.8).method == "text"
+    assert Calibration(0.85, 1.0).method == "text"
+    assert Calibration(0.95, 1.0).method == "letter"  # both are within reach
 
 
 def test_the_items_are_fair() -> None:
