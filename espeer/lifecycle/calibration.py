@@ -15,7 +15,7 @@ from espeer.tasks import in_thread
 
 _MASTERED: Final = 0.9
 """A model with a larger share of :data:`CALIBRATION` right by letter is asked by letter, however it does by text. These
-questions are easy: they show what is out of a model's reach, not which way is better on hard ones. There it is better to see the
+questions are easy: they show what is out of a model's reach, not which way is better on hard ones. There it helps to see the
 choices beside each other: of 80 questions of MMLU's High School Biology Qwen2.5-Coder-1.5B has 39 right by letter and 30 by
 text, but of these twenty 19 and 20."""
 
