@@ -26,7 +26,7 @@ MEMORY: Final = "memory"
 EXPERIENCE: Final = "experience"
 READ_ANEW: Final = "experience, read anew"
 CONDITIONS: Final = (PLAIN, MEMORY, EXPERIENCE, READ_ANEW)
-_PAIRS: Final = ((EXPERIENCE, PLAIN), (EXPERIENCE, MEMORY), (READ_ANEW, PLAIN), (READ_ANEW, EXPERIENCE))
+_PAIRS: Final = ((MEMORY, PLAIN), (EXPERIENCE, PLAIN), (EXPERIENCE, MEMORY), (READ_ANEW, PLAIN), (READ_ANEW, EXPERIENCE))
 _ALL: Final = "all subjects"
 
 
@@ -148,7 +148,7 @@ def _report(settings: Generalised, found: Mapping[str, Outcome], *, model: str, 
         figures += made.values()
         rows.append((subject, str(len(by[PLAIN])), *(shown(made[condition].estimate) for condition in CONDITIONS)))
         pairs += [(subject, f"{one} over {other}", *paired(by[one], by[other])) for one, other in _PAIRS]
-    columns = ("subject", "questions", *CONDITIONS)
+    columns = ("subject", "different questions", *CONDITIONS)
     lines = tuple(
         line(condition, [figure.estimate for figure in figures if figure.name.endswith(f".{condition}")])
         for condition in CONDITIONS

@@ -199,7 +199,9 @@ def _deeper(found: Mapping[str, Grid]) -> Table:
         rows.append((name, *(shown(measured("", _as_outcomes(values)).estimate) for values in default.values())))
     first = next(iter(found.values()))[K1, B]
     return Table(
-        "Share found among the first k, at the default", ("collection", *(f"k = {k}" for k in first.recall)), tuple(rows)
+        "Share of all documents that answer a query found among the first k, at the default",
+        ("collection", *(f"k = {k}" for k in first.recall)),
+        tuple(rows),
     )
 
 

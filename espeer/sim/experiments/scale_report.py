@@ -20,7 +20,7 @@ _STAND_INS: Final = (
 )
 _COUNTED: Final = (
     "other work of a node than its model's takes no simulated time, but for hop_ms per message and answer_ms per answer; "
-    "duplicate work is counted in condensates, as the fake model words them"
+    "duplicate work is counted in condensates, as the fake model words them; groups that overlap are different ones"
 )
 _SELDOM: Final = (
     "every fleet learns and is asked the same in all; of many each is seldom asked, and has read less of what it recalls: "
@@ -47,6 +47,7 @@ _KEPT: Final[Mapping[str, Better]] = {
     "condensed_distinct": "",
     "condensed_on_nodes": "lower",
     "active": "lower",
+    "model_busy": "lower",
     "by_sync": "",
     "cpu_s": "lower",
     "rss_peak_mb": "lower",
@@ -73,7 +74,8 @@ def make(settings: Scale, costs: Profile, found: Found, pairs: Sequence[Mapping[
         _COUNTED,
         _LEFT_OUT,
         _SELDOM,
-        "longest: of all records and nodes, so also of those that were cut off; all hold all after: from the last record made",
+        "longest: of all records and nodes, so also of those that were cut off",
+        "all hold all after: from the last record made, long after the cut",
         "failed: lessons and questions of a node that went meanwhile, or did not manage in time",
         "what a model has read is kept for later, but not prepared in idle time"
         if not settings.warming
@@ -129,11 +131,11 @@ def _tables(by: Mapping[int, Mapping[str, Figure]]) -> tuple[Table, ...]:
             (
                 "nodes",
                 "delivery p50, s",
-                "p99, s",
+                "delivery p99, s",
                 "longest, s",
                 "all hold all after, s",
                 "first token p50, ms",
-                "p99, ms",
+                "first token p99, ms",
                 "missed",
                 "failed",
             ),
@@ -150,7 +152,7 @@ def _tables(by: Mapping[int, Mapping[str, Figure]]) -> tuple[Table, ...]:
         ),
         Table(
             "Traffic and room, of a node",
-            ("nodes", "MB an hour", "of it gossip's upkeep", "of it sync", "records", "store, KB"),
+            ("nodes", "MB sent an hour", "of it gossip's upkeep", "of it sync", "records", "store, KB"),
             rows(
                 ("bytes_per_node_hour", 1e6, 2),
                 ("control_bytes_per_node_hour", 1e6, 2),
@@ -165,10 +167,17 @@ def _tables(by: Mapping[int, Mapping[str, Figure]]) -> tuple[Table, ...]:
                 "nodes",
                 "condensates in all",
                 "different groups",
-                "nodes that did the same group",
+                "nodes that did the same group, mean",
                 "active experiences of a node",
+                "share of the time a model works, %",
             ),
-            rows(("condensed", 1, 0), ("condensed_distinct", 1, 0), ("condensed_on_nodes", 1, 1), ("active", 1, 0)),
+            rows(
+                ("condensed", 1, 0),
+                ("condensed_distinct", 1, 0),
+                ("condensed_on_nodes", 1, 1),
+                ("active", 1, 0),
+                ("model_busy", 0.01, 1),
+            ),
         ),
         Table(
             "What the simulation took",

@@ -102,11 +102,11 @@ def _report(
     columns = (
         "subject",
         "questions",
-        "of them",
+        "different questions",
         "k",
         "shown, mean",
         "share of right answers",
-        f"over k = {K}",
+        f"difference to k = {K}",
         *PAIRED,
     )
     about = {"model": model, "asked by": method, "seeds": settings.seeds, "share": settings.share, "most": settings.most}
@@ -121,6 +121,7 @@ def _report(
         plots=(*grid.plots(settings.name, found), _plot(settings, lines)),
         notes=(
             f"{NEW}: questions that nothing was learnt from; {AGAIN}: those that were learnt from, in the same words",
+            "in the tables of k1 and b bold is the default",
             "differences are paired; of so many points some differ from the default by chance",
             "an experience that covers less than 15 % of a question's terms is not shown, so fewer than k may be",
         ),
