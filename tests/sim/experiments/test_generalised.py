@@ -78,7 +78,7 @@ def test_several_subjects_are_also_told_together() -> None:
     made = generalised._report(chosen, found, model="m", method="letter")
     shares, pairs = made.tables
     assert [row[:2] for row in shares.rows] == [("a", "4"), ("b", "4"), ("all subjects", "8")]
-    assert [row[3] for row in pairs.rows if row[0] == "all subjects"] == ["6 / 0", "6 / 0", "6 / 0", "0 / 0"]
+    assert [row[3] for row in pairs.rows if row[0] == "all subjects"] == ["0 / 0", "6 / 0", "6 / 0", "6 / 0", "0 / 0"]
     assert made.plots[0].x == ("a", "b", "all subjects")
     assert made.notes[0].endswith(": 4")
 
