@@ -219,13 +219,14 @@ class BM25Index:
         slots = np.flatnonzero(wanted)
         slots = slots[np.argsort(-row[slots], kind="stable")]
         found: list[tuple[float, str]] = []  # in order: by falling similarity, then by key
-        for slot, forth in zip(slots.tolist(), (row[slots] / norm).tolist(), strict=True):
+        for slot, forth in zip(slots.tolist(), np.maximum(row[slots] / norm, at_least).tolist(), strict=True):
             if k is not None and len(found) >= k and forth < -found[k - 1][0]:
                 break  # none that follows can be more similar than it is in this direction
             others, often = unpacked(self._forward[slot])
             other_norm = self._self_score(slot) if scale == "normalised" else 1.0
             similarity = min(forth, float(weights[others] @ often) / other_norm)
             if similarity >= least:
+                similarity = max(similarity, at_least)
                 similarity = similarity if scale == "raw" else min(similarity, 1.0)
                 insort(found, (-similarity, self._keys[slot]))
         return [(other, -negated) for negated, other in found[:k]]

@@ -191,7 +191,7 @@ def test_neighbours_are_mutual_and_equal_texts_are_wholly_alike(given_texts: lis
     pairs = {(a, b): value for a in documents for b, value in index.neighbours(a, 0.3)}
     for (a, b), value in pairs.items():
         assert pairs[b, a] == pytest.approx(value)
-        assert 0.3 - 1e-9 <= value <= 1
+        assert 0.3 <= value <= 1
     for key in documents:
         everything = index.neighbours(key, 0.3)
         for k in (1, 2, 5):
