@@ -150,7 +150,7 @@ def _second(made: Made) -> bool:
 
 def _accepted(what: str, by_variant: Mapping[str, Mapping[str, Made]]) -> list[Figure]:
     return [
-        measured(f"{what}.{name}.first try kept", _each(made, lambda one: float(_first(one))), better="higher")
+        measured(f"{what}.{name}.first try kept", _each(made, _first), better="higher")
         for name, made in by_variant.items()
         if made
     ]
@@ -164,7 +164,7 @@ _TRIES: Final = (
 
 def _tries(by_variant: Mapping[str, Mapping[str, Made]]) -> list[tuple[str, ...]]:
     rows = []
-    first = {name: _each(made, lambda one: float(_first(one))) for name, made in by_variant.items()}
+    first = {name: _each(made, _first) for name, made in by_variant.items()}
     for name, made in by_variant.items():
         every = list(made.values())
         shares = [fmean(map(kind, every)) for kind in (_second, lambda one: one["method"] == "extractive")]
@@ -182,8 +182,8 @@ def _tries(by_variant: Mapping[str, Mapping[str, Made]]) -> list[tuple[str, ...]
     return rows
 
 
-def _each(made: Mapping[str, Made], value: Callable[[Made], float]) -> Outcomes:
-    return {item: [value(one)] for item, one in made.items()}
+def _each(made: Mapping[str, Made], value: Callable[[Made], bool]) -> Outcomes:
+    return {item: [float(value(one))] for item, one in made.items()}
 
 
 def _over_current(name: str, values: Mapping[str, Outcomes]) -> str:
@@ -282,9 +282,6 @@ def _bars(
 
 def _tried(settings: Ablation, outcome: Outcome) -> Plot:
     variants = tuple(outcome.lessons)
-    first, second = (
-        [mean(_each(outcome.lessons[name], kind)) for name in variants]
-        for kind in (lambda one: float(_first(one)), lambda one: float(_second(one)))
-    )
+    first, second = ([mean(_each(outcome.lessons[name], kind)) for name in variants] for kind in (_first, _second))
     lines = (line("first try kept", first), line("second try kept", second))
     return Plot(f"{settings.name}-tries", "Lessons worded by the model", "", "share of all", variants, lines, kind="bars")

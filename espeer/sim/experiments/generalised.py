@@ -25,7 +25,8 @@ PLAIN: Final = "plain"
 MEMORY: Final = "memory"
 EXPERIENCE: Final = "experience"
 READ_ANEW: Final = "experience, read anew"
-CONDITIONS: Final = (PLAIN, MEMORY, EXPERIENCE, READ_ANEW)
+_JOINED: Final = (PLAIN, MEMORY, EXPERIENCE)
+CONDITIONS: Final = (*_JOINED, READ_ANEW)
 _PAIRS: Final = ((MEMORY, PLAIN), (EXPERIENCE, PLAIN), (EXPERIENCE, MEMORY), (READ_ANEW, PLAIN), (READ_ANEW, EXPERIENCE))
 _ALL: Final = "all subjects"
 
@@ -76,7 +77,7 @@ async def run(settings: Generalised, work: Work) -> Report:
     async with shared_model(settings.model or None) as engine:
         pupil = await Pupil.of(engine, work, never, support=settings.support)
         subjects = {name: await _learnt(pupil, name, splits[name]) for name in settings.subjects}
-        joined = {name: await _asked(settings, pupil, name, subjects[name], (PLAIN, MEMORY, EXPERIENCE)) for name in subjects}
+        joined = {name: await _asked(settings, pupil, name, subjects[name], _JOINED) for name in subjects}
     async with shared_model(settings.model or None, kv_cache_mb=0) as engine:
         reader = replace(pupil, engine=engine)
         anew = {name: await _asked(settings, reader, name, subjects[name], (READ_ANEW,)) for name in subjects}
@@ -89,7 +90,7 @@ async def _learnt(pupil: Pupil, name: str, splits: Mapping[int, Split]) -> Subje
     made = await pupil.work.each(f"{name}: learn", learners, pupil.learn)
     told = {item.id: one for item, one in zip(learners, made, strict=True)}
     known = {
-        seed: set(questions.leaks([text for condition in CONDITIONS for text in _texts(split, told, condition)], split.test))
+        seed: set(questions.leaks([text for condition in _JOINED for text in _texts(split, told, condition)], split.test))
         for seed, split in splits.items()
     }
     tests = {seed: [item for item in split.test if item.id not in known[seed]] for seed, split in splits.items()}

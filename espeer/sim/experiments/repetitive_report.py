@@ -48,6 +48,10 @@ class Asked:
     recalled: str
 
 
+_SURE: Final[Mapping[str, Callable[[Asked], float]]] = {"reported": lambda one: one.reported, "share": lambda one: one.share}
+"""The two kinds of confidence."""
+
+
 def report(settings: Repetitive, asked: Sequence[Asked], *, model: str, method: str) -> Report:
     """Put all that was asked into figures, tables and plots."""
     of = {
@@ -91,14 +95,6 @@ def _right(asked: Sequence[Asked]) -> Outcomes:
     return _outcomes(asked, lambda one: float(one.right))
 
 
-def _reported(asked: Sequence[Asked]) -> Outcomes:
-    return _outcomes(asked, lambda one: one.reported)
-
-
-def _share(asked: Sequence[Asked]) -> Outcomes:
-    return _outcomes(asked, lambda one: one.share)
-
-
 def _outcomes(asked: Sequence[Asked], value: Callable[[Asked], float]) -> Outcomes:
     found: dict[str, list[float]] = {}
     for one in asked:
@@ -117,8 +113,7 @@ def _figures(of: _Group, epochs: range) -> list[Figure]:
         ]
         for name, part in (("right", _hits(asked)), ("wrong", _misses(asked))):
             if part:
-                figures.append(measured(f"{subject}.{way}.reported-{name}", _reported(part)))
-                figures.append(measured(f"{subject}.{way}.share-{name}", _share(part)))
+                figures += [measured(f"{subject}.{way}.{kind}-{name}", _outcomes(part, sure)) for kind, sure in _SURE.items()]
     return figures
 
 
@@ -182,12 +177,12 @@ def _confidence(of: _Group, epochs: range) -> Table:
         for name, part in (parts | {"all": asked}).items():
             right = [one.right for one in part]
             cells = []
-            for sure in (_reported, _share):
-                cells += [shown(mean(sure(half))) if half else "-" for half in (_hits(part), _misses(part))]
-                cells.append(f"{calibration_error([sure([one])[one.item][0] for one in part], right):.3f}")
+            for sure in _SURE.values():
+                cells += [shown(mean(_outcomes(half, sure))) if half else "-" for half in (_hits(part), _misses(part))]
+                cells.append(f"{calibration_error([sure(one) for one in part], right):.3f}")
             rows.append((subject, way, name, *cells))
     kinds = ("where right", "where wrong", "calibration error")
-    columns = ("subject", "deployment", "epoch", *(f"{sure}, {kind}" for sure in ("reported", "share") for kind in kinds))
+    columns = ("subject", "deployment", "epoch", *(f"{sure}, {kind}" for sure in _SURE for kind in kinds))
     return Table("The model's confidence in its answers", columns, tuple(rows))
 
 
@@ -204,7 +199,10 @@ def _plots(settings: Repetitive, subject: str, of: _Group, epochs: range) -> lis
     x = tuple(map(str, epochs))
     name = subject.replace("_", " ")
     sure = [
-        _line(f"{way}, {label}", [_reported(part([one for one in of[subject, way] if one.epoch == epoch])) for epoch in epochs])
+        _line(
+            f"{way}, {label}",
+            [_outcomes(part([one for one in of[subject, way] if one.epoch == epoch]), _SURE["reported"]) for epoch in epochs],
+        )
         for way in (ALONE, PEERS)
         for label, part in (("right", _hits), ("wrong", _misses))
     ]
